@@ -1,0 +1,270 @@
+"""RenderSettings: every knob of a render, stated once.
+
+The form in the browser, the flags of the command line, the JSON in the database, the metadata inside
+PNG and MP4 and the parameter diff are all derived from the fields below. Nothing here imports torch.
+"""
+
+import json
+import os
+import types
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from metamusic.errors import SettingsError
+
+SETTINGS_VERSION = 1
+CHECKOUT = Path(__file__).resolve().parent.parent
+LARGEST_SEED = 2**32 - 1
+
+Augment = Literal["affine", "perspective", "jitter", "erasing"]
+GROUPS = ("Output", "Song", "Guidance", "Start", "Cutouts", "Optimisation", "Motion", "Encoding")
+
+
+def home() -> Path:
+    """The data folder: METAMUSIC_HOME, or data/ in the checkout; never the current folder."""
+    named = os.environ.get("METAMUSIC_HOME")
+    return Path(named).expanduser().resolve() if named else CHECKOUT / "data"
+
+
+def database_url() -> str | None:
+    """METAMUSIC_DATABASE_URL, or None for the SQLite file in the data folder."""
+    return os.environ.get("METAMUSIC_DATABASE_URL") or None
+
+
+def knob(default: Any, *, group: str, help: str, unit: str = "", step: float | None = None,
+         label: str | None = None, kinds: tuple[str, ...] = ("image", "video"),
+         advanced: bool = True, **bounds: Any) -> Any:
+    """A pydantic field that also knows how to be drawn: group, unit, step and help text."""
+    extra = {"group": group, "unit": unit, "step": step, "label": label,
+             "kinds": list(kinds), "advanced": advanced}
+    return Field(default, description=help, json_schema_extra=extra, **bounds)
+
+
+class RenderSettings(BaseModel):
+    """Every knob of a render; frozen, versioned, unknown keys refused.
+
+    The defaults are those of the sketch pack. Raises SettingsError through `from_json` and `parse`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    version: Literal[1] = Field(SETTINGS_VERSION, description="Version of this list of settings.",
+                                json_schema_extra={"group": "", "hidden": True})
+
+    # Output
+    kind: Literal["image", "video"] = knob(
+        "image", group="Output", advanced=False,
+        help="One impression image of the song, or a music video of it.")
+    pack: str = knob("sketch", group="Output", min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9_.-]*$",
+                     help="The set of weights that paints and judges.")
+    canvas: Literal["vqgan", "pixels"] = knob(
+        "vqgan", group="Output", help="What is painted: the latent of the pack's VQGAN, or the raw pixels.")
+    width: int = knob(256, group="Output", unit="px", step=16, ge=64, le=2048, advanced=False,
+                      help="Width of the picture; rounded down to the canvas's cell.")
+    height: int = knob(256, group="Output", unit="px", step=16, ge=64, le=2048, advanced=False,
+                       help="Height of the picture; rounded down to the canvas's cell.")
+    fps: int = knob(12, group="Output", unit="frames/s", step=1, ge=1, le=60, kinds=("video",),
+                    advanced=False, help="Frames per second of the video.")
+    seed: int | None = knob(None, group="Output", step=1, ge=0, le=LARGEST_SEED, advanced=False,
+                            help="The same seed gives the same pixels; empty draws one when you render.")
+
+    # Song
+    start: float = knob(0.0, group="Song", unit="s", step=0.5, ge=0, le=86400, advanced=False,
+                        help="Where in the song to begin.")
+    duration: float | None = knob(None, group="Song", unit="s", step=0.5, ge=0.5, le=86400, advanced=False,
+                                  help="How much of the song to use; empty goes to its end.")
+
+    # Guidance
+    audio_weight: float = knob(1.0, group="Guidance", step=0.1, ge=-10, le=10, advanced=False,
+                               help="How strongly the music pulls; 0 leaves it out, negative pushes away.")
+    text: str = knob("", group="Guidance", max_length=2000, advanced=False,
+                     help="What to see besides the music: text:weight:stop, several with |.")
+    bank_mix: float = knob(0.6, group="Guidance", step=0.05, ge=0, le=1,
+                           help="How much of the audio target is replaced by the pack's own pictures "
+                                "that the music is nearest to (0 = the sound alone).")
+
+    # Start
+    init: Literal["auto", "nearest", "random", "smooth"] = knob(
+        "auto", group="Start",
+        help="The first picture: nearest of the pack's bank, random codes, or a smooth random field; "
+             "auto is what suits the pack.")
+    init_pull: float = knob(0.15, group="Start", step=0.05, ge=0, le=10,
+                            help="Pull of the latent back to where it started.")
+
+    # Cutouts
+    cut_method: Literal["crops", "latest"] = knob(
+        "crops", group="Cutouts",
+        help="How the judges look: random crops, or the pooled whole with augments.")
+    cutouts: int = knob(12, group="Cutouts", step=1, ge=1, le=128,
+                        help="How many looks the judges take at each step.")
+    cut_power: float = knob(0.8, group="Cutouts", step=0.1, ge=0.1, le=4,
+                            help="Above 1 prefers small crops, below 1 large ones (crops only).")
+    augments: tuple[Augment, ...] = knob(
+        ("affine", "perspective", "jitter", "erasing"), group="Cutouts",
+        help="Distortions of the pooled picture, in this order (latest only).")
+    cut_noise: float = knob(0.1, group="Cutouts", step=0.05, ge=0, le=1,
+                            help="Largest strength of the noise on each cutout.")
+
+    # Optimisation
+    steps: int = knob(40, group="Optimisation", step=5, ge=1, le=5000, advanced=False,
+                      help="Optimisation steps of a still, and of a video's first frame.")
+    coarse_share: float = knob(0.7, group="Optimisation", step=0.05, ge=0, le=1,
+                               help="Share of those steps taken at half size, before going to full size.")
+    optimiser: Literal["adam", "adamw", "radam", "adagrad", "adamax", "rmsprop"] = knob(
+        "adam", group="Optimisation", help="The optimiser, by its name in torch.optim.")
+    learning_rate: float = knob(0.04, group="Optimisation", step=0.005, gt=0, le=2,
+                                help="Step size on the latent.")
+    offset_levels: int = knob(3, group="Optimisation", step=1, ge=1, le=5,
+                              help="Resolutions at which the latent is moved; 1 moves single cells only.")
+    total_variation: float = knob(0.1, group="Optimisation", step=0.05, ge=0, le=10,
+                                  help="Weight of the total variation, which calms speckle.")
+
+    # Motion
+    steps_per_frame: int = knob(2, group="Motion", step=1, ge=1, le=200, kinds=("video",), advanced=False,
+                                help="Optimisation steps between two frames.")
+    zoom: float = knob(0.04, group="Motion", unit="1/s", step=0.01, ge=-1, le=1, kinds=("video",),
+                       help="Growth of the picture per second; negative moves away.")
+    scene_pull: float = knob(0.5, group="Motion", unit="1/s", step=0.1, ge=0, le=5, kinds=("video",),
+                             help="How much of the segment's bank picture is mixed in per second.")
+    smoothing: float = knob(0.5, group="Motion", step=0.05, ge=0, le=0.95, kinds=("video",),
+                            help="Share of the last frame that stays visible in the next.")
+    beats_per_segment: int = knob(2, group="Motion", step=1, ge=1, le=64, kinds=("video",),
+                                  help="Beats that share one audio target.")
+    longest_segment: float = knob(4.0, group="Motion", unit="s", step=0.5, ge=0.5, le=60, kinds=("video",),
+                                  help="Segments longer than this are halved.")
+    fade: float = knob(1.0, group="Motion", unit="s", step=0.1, ge=0, le=10, kinds=("video",),
+                       help="Time in which one segment's target turns into the next.")
+
+    # Encoding
+    chunk: float = knob(2.0, group="Encoding", unit="s", step=0.5, ge=0.5, le=60, kinds=("video",),
+                        help="Length of the pieces the film is encoded in; a render resumes at their borders.")
+    crf: int = knob(17, group="Encoding", step=1, ge=0, le=40, kinds=("video",),
+                    help="x264's constant rate factor: lower is better and larger.")
+
+    @field_validator("augments", mode="before")
+    @classmethod
+    def _split_names(cls, value: Any) -> Any:
+        """A comma list is accepted too, as the command line gives it."""
+        return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
+
+    # -- the faces that are derived ---------------------------------------------------------------
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> "RenderSettings":
+        """Settings from plain values; SettingsError names the culprit, its value and its range."""
+        version = values.get("version", SETTINGS_VERSION)
+        if isinstance(version, int) and version > SETTINGS_VERSION:
+            raise SettingsError(
+                f"These settings are of version {version}; this MetaMusic knows up to {SETTINGS_VERSION}.",
+                "Update MetaMusic, or save the settings again with the older one.")
+        unknown = sorted(set(values) - set(cls.model_fields))
+        if unknown:
+            raise SettingsError(f"Unknown setting {', '.join(map(repr, unknown))}.",
+                                f"Known settings: {', '.join(sorted(cls.model_fields))}.")
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            raise SettingsError(_sentence(error), "Correct it and try again.") from error
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "RenderSettings":
+        """Settings from JSON text; refuses what is not an object, unknown keys and newer versions."""
+        try:
+            values = json.loads(text)
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise SettingsError(f"The settings are not valid JSON: {error}.",
+                                "Expected one object, as `metamusic settings` prints it.") from error
+        if not isinstance(values, dict):
+            raise SettingsError(f"The settings must be a JSON object, not a {type(values).__name__}.",
+                                "Expected one object, as `metamusic settings` prints it.")
+        return cls.parse(values)
+
+    def to_json(self) -> str:
+        """Every setting, in the order of the fields."""
+        return self.model_dump_json()
+
+    def changed(self, **values: Any) -> "RenderSettings":
+        """A validated copy with some values changed."""
+        return self.parse({**self.model_dump(), **values})
+
+
+@dataclass(frozen=True)
+class Knob:
+    """One setting as forms and flags need it; `type` is bool, int, float, str or tuple."""
+
+    name: str
+    label: str
+    type: type
+    optional: bool
+    default: Any
+    low: float | None
+    high: float | None
+    step: float | None
+    choices: tuple[str, ...]
+    unit: str
+    help: str
+    group: str
+    kinds: tuple[str, ...]
+    advanced: bool
+
+
+def knobs() -> Iterator[Knob]:
+    """Every visible setting in the order of its group, as a form or a command line needs it."""
+    for name, field in RenderSettings.model_fields.items():
+        extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+        if extra.get("hidden"):
+            continue
+        kind, optional, choices = _shape(field.annotation)
+        low, high = _bounds(field.metadata)
+        yield Knob(
+            name=name, label=str(extra.get("label") or name.replace("_", " ").capitalize()),
+            type=kind, optional=optional, default=field.default, low=low, high=high,
+            step=extra.get("step"), choices=choices, unit=str(extra.get("unit") or ""),  # type: ignore[arg-type]
+            help=field.description or "", group=str(extra["group"]),
+            kinds=tuple(extra["kinds"]), advanced=bool(extra["advanced"]))  # type: ignore[arg-type]
+
+
+def difference(one: RenderSettings, other: RenderSettings) -> dict[str, tuple[Any, Any]]:
+    """The settings in which two renders differ: name -> (value of one, value of other)."""
+    a, b = one.model_dump(), other.model_dump()
+    return {name: (a[name], b[name]) for name in a if a[name] != b[name]}
+
+
+# What the Studio offers besides the team's own presets: how much time to spend on the same idea.
+BUILT_IN_PRESETS: dict[str, dict[str, Any]] = {
+    "Draft": {"width": 192, "height": 192, "steps": 16, "cutouts": 8, "coarse_share": 1.0,
+              "fps": 8, "steps_per_frame": 1},
+    "Standard": {},
+    "Fine": {"width": 384, "height": 384, "steps": 60, "cutouts": 16, "fps": 24, "steps_per_frame": 2},
+}
+
+
+def _shape(annotation: Any) -> tuple[type, bool, tuple[str, ...]]:
+    """(plain type, may it be None, choices) of a field's annotation."""
+    if get_origin(annotation) is Annotated:
+        return _shape(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, types.UnionType):
+        inner = next(a for a in get_args(annotation) if a is not type(None))
+        return _shape(inner)[0], True, ()
+    if get_origin(annotation) is Literal:
+        return str, False, tuple(get_args(annotation))
+    if get_origin(annotation) is tuple:
+        return tuple, False, _shape(get_args(annotation)[0])[2]
+    return annotation, False, ()
+
+
+def _bounds(metadata: list[Any]) -> tuple[float | None, float | None]:
+    low = next((getattr(m, a) for m in metadata for a in ("ge", "gt") if hasattr(m, a)), None)
+    high = next((getattr(m, a) for m in metadata for a in ("le", "lt") if hasattr(m, a)), None)
+    return low, high
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first complaint of pydantic as one sentence a user can act on."""
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"])
+    return f"{name}: {first['msg'][0].lower()}{first['msg'][1:]}, but it is {first['input']!r}."
