@@ -1,0 +1,93 @@
+"""The execution plan: all that changes float sums without being a setting.
+
+Threads, kernels, precision and versions decide in which order numbers are added. They are chosen once,
+stored with the render and replayed by Run again; whatever cannot be replayed is named.
+"""
+
+import functools
+import os
+import platform
+from dataclasses import asdict, dataclass
+from typing import Any
+
+ENGINE_VERSION = "1"  # raised whenever the same settings would give other pixels
+
+
+@dataclass(frozen=True)
+class ExecutionPlan:
+    """How a render is computed, and where; equal plans give equal pixels."""
+
+    device: str
+    threads: int
+    precision: str
+    engine: str
+    torch: str
+    machine: str
+    reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """As the store keeps it."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "ExecutionPlan":
+        """As the store gave it back; fields that a later version added are ignored."""
+        return cls(**{name: values[name] for name in cls.__dataclass_fields__})
+
+
+def choose_plan(replay: dict[str, Any] | None = None) -> ExecutionPlan:
+    """The plan for this machine; with `replay`, a past render's choices as far as they can be had."""
+    import psutil
+    import torch
+
+    cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1
+    device, reason = _device()
+    threads = cores
+    if replay and replay.get("device") == device:
+        threads, reason = int(replay["threads"]), "as in the render it repeats"
+    return ExecutionPlan(device=device, threads=threads, precision="float32", engine=ENGINE_VERSION,
+                         torch=torch.__version__, machine=machine(), reason=reason)
+
+
+def apply_plan(plan: ExecutionPlan) -> None:
+    """Make the calling thread compute as the plan says."""
+    import torch
+
+    torch.set_num_threads(plan.threads)
+    if plan.device.startswith("cuda"):  # CPU kernels are deterministic as they are
+        torch.backends.cudnn.benchmark = False
+        torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def plan_differences(past: dict[str, Any], now: ExecutionPlan) -> list[str]:
+    """In words, what keeps a render from giving the same pixels as one made under `past`."""
+    names = {"engine": "engine version", "torch": "torch", "machine": "machine", "device": "device",
+             "threads": "threads", "precision": "precision"}
+    return [f"{label}: {past.get(name)} then, {value} now" for name, label in names.items()
+            if past.get(name) != (value := getattr(now, name))]
+
+
+@functools.cache
+def machine() -> str:
+    """The processor and the kernels torch picks on it: what rounds the sums."""
+    import torch
+
+    return f"{_processor()}, {torch.backends.cpu.get_cpu_capability()}, {platform.system()}"
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _device() -> tuple[str, str]:
+    import torch
+
+    if named := os.environ.get("METAMUSIC_DEVICE"):
+        return named, "named by METAMUSIC_DEVICE"
+    if torch.cuda.is_available():
+        return "cuda:0", f"the first GPU, {torch.cuda.get_device_name(0)}"
+    return "cpu", "no GPU that torch can use"

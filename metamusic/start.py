@@ -1,0 +1,65 @@
+"""The first picture: nearest of the bank, random codes, or a smooth random field."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from metamusic.canvas import Canvas
+from metamusic.errors import PackError
+from metamusic.motion import fit
+from metamusic.packs import Models
+from metamusic.randomness import generator
+from metamusic.settings import RenderSettings
+from metamusic.targets import Targets
+
+CHOICE = 8  # among how many near bank pictures the seed chooses
+SMOOTH_CELLS = 5  # random cells across the smooth start
+
+
+def resolve_init(settings: RenderSettings, models: Models) -> str:
+    """The start that 'auto' stands for; PackError if `nearest` is asked of a pack without a bank."""
+    if settings.init == "nearest" and models.bank is None:
+        raise PackError(f"Pack {settings.pack!r} has no bank of pictures to start from.",
+                        "Choose init random or smooth.")
+    if settings.init != "auto":
+        return settings.init
+    return "nearest" if models.bank is not None else "random"
+
+
+def bank_choice(segment: int, settings: RenderSettings, models: Models, targets: Targets) -> int:
+    """Which bank picture a segment starts from: near to what is asked for, and of the seed's taste.
+
+    The seed gives every bank picture a rank of its own; of the nearest few the one with the best rank
+    is taken. So a sound that returns finds its picture again, and another seed finds another.
+    """
+    assert models.bank is not None
+    ranks = torch.rand(len(models.bank.embeds), generator=generator(_seed(settings), "bank"))
+    wish = targets.wish(segment)
+    if wish is None:  # silence without a text: the seed alone leads
+        return int(ranks.argmax())
+    near = (models.bank.embeds @ wish).topk(min(CHOICE, len(ranks))).indices.cpu()
+    return int(near[ranks[near].argmax()])
+
+
+@torch.no_grad()
+def bank_picture(index: int, models: Models, height: int, width: int) -> Tensor:
+    """A bank picture fitted to [1, 3, height, width]."""
+    assert models.bank is not None and models.vqgan is not None
+    codes = models.bank.codes[index:index + 1].long().to(models.device)
+    return fit(models.vqgan.decode(models.vqgan.lookup(codes)), height, width)
+
+
+@torch.no_grad()
+def random_start(canvas: Canvas, smooth: bool, height: int, width: int, settings: RenderSettings) -> Tensor:
+    """A random latent for a picture of height x width; `smooth` draws few cells and blends them."""
+    random = generator(_seed(settings), "start")
+    high, wide = height // canvas.cell, width // canvas.cell
+    if not smooth:
+        return canvas.random_latent(high, wide, random)
+    few = canvas.random_latent(SMOOTH_CELLS, SMOOTH_CELLS, random)
+    return F.interpolate(few, (high, wide), mode="bicubic", align_corners=True)
+
+
+def _seed(settings: RenderSettings) -> int:
+    assert settings.seed is not None, "a render's seed is drawn when it is submitted"
+    return settings.seed

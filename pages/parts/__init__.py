@@ -1,0 +1,1 @@
+"""What several pages draw, and their way to the store."""

@@ -1,0 +1,23 @@
+"""What stands around every page: the mark, the style sheet, and the last word on errors."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from metamusic.errors import MetaMusicError
+from pages.parts import problem, store
+
+_HERE = Path(__file__).parent
+_MARK = _HERE.parent.parent / "static" / "mark.svg"
+
+
+def draw(page: st.Page) -> None:
+    """Runs the page; a mistake that a user can mend becomes the box."""
+    st.logo(_MARK, size="medium")
+    st.html(_HERE / "look.css")
+    try:
+        store.open_store()
+        problem.show_kept()
+        page.run()
+    except MetaMusicError as error:
+        problem.show(error.message, error.cure)

@@ -1,0 +1,101 @@
+"""Pictures, films and songs by URL.
+
+Under serve.py they come from disk through the routes below; nothing but the files of known renders and songs
+can be asked for, because a URL names a row, never a path. Without the routes (plain `streamlit run app.py`,
+AppTest) small files travel inside the page.
+"""
+
+import base64
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Route
+
+from metamusic.errors import MetaMusicError
+from pages.parts import store
+
+if TYPE_CHECKING:
+    from db import AssetRow, RenderRow, SongRow
+
+SERVED = "METAMUSIC_MEDIA_ROUTES"  # set by serve.py, which has the routes
+INLINE_LIMIT = 4_000_000  # bytes that may travel inside the page where there are no routes
+FOREVER = "private, max-age=31536000, immutable"  # the URL carries the content's digest
+FRESH = "no-store"
+
+
+def asset_url(render: "RenderRow", role: str) -> str | None:
+    """Where the browser finds a file of this render; None when there is none."""
+    asset = render.assets.get(role)
+    if asset is None:
+        return None
+    return _routed(f"render/{render.id}/{role}?v={asset.digest[:16]}") or _inline(asset.file, asset.mime)
+
+
+def song_url(song: "SongRow") -> str | None:
+    """Where the browser finds the sound of a song."""
+    return _routed(f"song/{song.id}?v={song.digest[:16]}") or _inline(song.file, _mime_of_song(song.file))
+
+
+def download_url(render: "RenderRow") -> str | None:
+    """As asset_url of the final file, but saved under its title instead of shown."""
+    asset = render.assets.get("final")
+    return _routed(f"render/{render.id}/final?v={asset.digest[:16]}&save=1") if asset else None
+
+
+def routes() -> list[Route]:
+    """The two routes that serve.py adds to Streamlit's server."""
+    return [Route("/files/render/{id:int}/{role}", _send_asset), Route("/files/song/{id:int}", _send_song)]
+
+
+def _routed(tail: str) -> str | None:
+    base = (st.get_option("server.baseUrlPath") or "").strip("/")
+    return f"{'/' + base if base else ''}/files/{tail}" if os.environ.get(SERVED) else None
+
+
+def _inline(file: Path, mime: str) -> str | None:
+    if not file.is_file() or file.stat().st_size > INLINE_LIMIT:
+        return None
+    return f"data:{mime};base64,{base64.b64encode(file.read_bytes()).decode()}"
+
+
+def _send_asset(request: Request) -> Response:
+    render = _row("get_render", request)
+    asset: AssetRow | None = render.assets.get(request.path_params["role"]) if render else None
+    if asset is None or render is None:
+        return Response("No such file.", status_code=404)
+    name = f"{render.title} {render.id}{asset.file.suffix}" if "save" in request.query_params else None
+    return _send(asset.file, asset.mime, name, request)
+
+
+def _send_song(request: Request) -> Response:
+    song = _row("get_song", request)
+    if song is None:
+        return Response("No such file.", status_code=404)
+    return _send(song.file, _mime_of_song(song.file), None, request)
+
+
+def _row(verb: str, request: Request) -> Any:
+    """The row that a URL names, or None."""
+    try:
+        return getattr(store.open_store(), verb)(request.path_params["id"])
+    except MetaMusicError:
+        return None
+
+
+def _send(file: Path, mime: str, name: str | None, request: Request) -> Response:
+    if not file.is_file():
+        return Response("The file is gone.", status_code=404)
+    # A URL without the digest may show something else tomorrow.
+    cache = FOREVER if request.query_params.get("v") else FRESH
+    return FileResponse(file, media_type=mime, filename=name, headers={
+        "Cache-Control": cache, "X-Content-Type-Options": "nosniff", "Cross-Origin-Resource-Policy": "same-origin"})
+
+
+def _mime_of_song(file: Path) -> str:
+    return {".mp3": "audio/mpeg", ".wav": "audio/wav", ".flac": "audio/flac", ".ogg": "audio/ogg", ".oga": "audio/ogg",
+            ".opus": "audio/ogg", ".m4a": "audio/mp4", ".mp4": "video/mp4", ".aac": "audio/aac",
+            ".webm": "video/webm"}.get(file.suffix.lower(), "application/octet-stream")

@@ -1,0 +1,41 @@
+"""Starts MetaMusic: `python serve.py`, from any folder.
+
+Wraps app.py into Streamlit's ASGI server and adds what a script cannot give: routes that send pictures,
+films and songs from disk (Streamlit alone would hold them in memory), and the store and its worker opened
+before the first visitor. Ports and addresses come from .streamlit/config.toml or STREAMLIT_SERVER_*.
+"""
+
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import streamlit as st
+
+CHECKOUT = Path(__file__).resolve().parent
+if str(CHECKOUT) not in sys.path:  # `streamlit run /elsewhere/serve.py` and uvicorn do not add it
+    sys.path.insert(0, str(CHECKOUT))
+
+from metamusic.errors import MetaMusicError  # noqa: E402
+from pages.parts import media, store  # noqa: E402
+
+
+@asynccontextmanager
+async def lifespan(_: Any) -> AsyncIterator[None]:
+    """Open the store and start its worker; what goes wrong is told here and on every page."""
+    try:
+        await anyio.to_thread.run_sync(store.open_store)
+    except MetaMusicError as error:
+        print(f"metamusic: {error}", file=sys.stderr)
+    yield
+    await anyio.to_thread.run_sync(store.close_store)
+
+
+os.environ[media.SERVED] = "1"
+app = st.App(CHECKOUT / "app.py", lifespan=lifespan, routes=media.routes())
+
+if __name__ == "__main__":
+    app.run()
