@@ -31,7 +31,7 @@ def _parse(part: str) -> PromptSpec:
         numbers.insert(0, value)
         fields.pop()
     text = ":".join(fields).strip()
-    if not text or (len(fields) == 1 and not numbers and part.endswith(":")):
+    if not text.strip(":"):
         raise SettingsError(f"The prompt {part!r} has no text before its weight.",
                             "Write it as text:weight:stop, for example storm:0.5.")
     return PromptSpec(text, *numbers)

@@ -4,6 +4,7 @@
 whoever runs it takes the events and does those things. Closing the generator cancels; failing raises.
 """
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -204,7 +205,7 @@ class Painter:
         self._shown_if_first(image)
         self.step_in_frame += 1
         self.steps_done += 1
-        return {**{name: float(loss) for name, loss in losses.items()}, "total": float(total)}
+        return {**{name: loss.item() for name, loss in losses.items()}, "total": total.item()}
 
     def finish_frame(self) -> None:
         """Show the picture after its last step, blended with what was shown before."""
@@ -238,7 +239,7 @@ class Painter:
         """What a Checkpoint carries."""
         assert self._optimiser is not None
         return {"frame": self.frame, "step_in_frame": self.step_in_frame, "steps_done": self.steps_done,
-                "canvas": self.canvas.state(), "optimiser": self._optimiser.state_dict(),
+                "canvas": self.canvas.state(), "optimiser": copy.deepcopy(self._optimiser.state_dict()),
                 "shown": self._shown.clone()}
 
     def load_state(self, state: dict[str, Any]) -> None:

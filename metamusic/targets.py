@@ -97,5 +97,6 @@ def _read(settings: RenderSettings, models: Models) -> list[Prompt]:
     if not specs:
         return []
     embeddings = models.perceptor.embed_text([spec.text for spec in specs])
-    return [Prompt(spec.text, through_bank(embedding, models.bank, settings.bank_mix), spec.weight, spec.stop)
-            for spec, embedding in zip(specs, embeddings, strict=True)]
+    return [Prompt(f"text {number}: {spec.text}", through_bank(embedding, models.bank, settings.bank_mix),
+                   spec.weight, spec.stop)
+            for number, (spec, embedding) in enumerate(zip(specs, embeddings, strict=True), 1)]

@@ -80,18 +80,26 @@ COLOURS: tuple[tuple[str, ...], ...] = (
 )
 
 SCENE_NAMES_IN_WORDS: dict[str, tuple[str, ...]] = {
-    "sunset": _words("sunset, evening sky, sundown, sun over the horizon, setting sun, evening glow, afterglow"),
+    "sunset": _words(
+        "sunset, evening sky, sundown, sun over the horizon, setting sun, evening glow, afterglow"
+    ),
     "ocean": _words("ocean, sea, waves, tide, surf, sea shore, beach, coast, open water"),
     "nebula": _words("nebula, galaxy, outer space, cosmos, stars, starfield, milky way, universe"),
     "city": _words("city, skyline, streets, skyscrapers, town, downtown, neon city, towers, buildings"),
     "flames": _words("flames, fire, blaze, inferno, bonfire, campfire, embers, wildfire"),
     "forest": _words("forest, woods, trees, pines, woodland, jungle, grove, fir trees"),
     "ink": _words("ink, ink in water, smoke, swirls, marbled paint, liquid, swirling ink, paint"),
-    "mandala": _words("mandala, kaleidoscope, ornament, rosette, symmetry, geometric pattern, circles, wheel"),
-    "storm": _words("storm, thunderstorm, lightning, tempest, thunder, rain storm, thunder clouds, hurricane"),
+    "mandala": _words(
+        "mandala, kaleidoscope, ornament, rosette, symmetry, geometric pattern, circles, wheel"
+    ),
+    "storm": _words(
+        "storm, thunderstorm, lightning, tempest, thunder, rain storm, thunder clouds, hurricane"
+    ),
     "aurora": _words("aurora, northern lights, polar lights, aurora borealis, light curtains, polar sky"),
     "dunes": _words("dunes, desert, sand, sahara, sand dunes, sandy hills, wasteland"),
-    "bokeh": _words("bokeh, blurred lights, lanterns, fairy lights, party lights, lights out of focus, light spots"),
+    "bokeh": _words(
+        "bokeh, blurred lights, lanterns, fairy lights, party lights, lights out of focus, light spots"
+    ),
     "reef": _words("reef, coral reef, underwater garden, fish, lagoon, corals, sea bed, aquarium"),
     "snowfall": _words("snowfall, snow, snowflakes, winter, blizzard, snowy hills, falling snow"),
     "blossom": _words("blossom, flowers, cherry blossom, petals, spring, garden, blooming branches, flower"),
@@ -202,7 +210,11 @@ def _fill(template: str, moment: Moment, rng: np.random.Generator) -> str:
     adjectives = [_pick(ADJECTIVES[axis][levels[axis]], rng) for axis in rng.permutation(free)]
     slots = {str(place): word for place, word in enumerate(adjectives, 1)}
     music = SCENE_MUSIC[moment.scene] if rng.random() < 0.7 else MOOD_MUSIC[levels["energy"]]
-    slots |= {"scene": _pick(SCENE_NAMES_IN_WORDS[moment.scene], rng), "music": _pick(music, rng), "tail": tail}
+    slots |= {
+        "scene": _pick(SCENE_NAMES_IN_WORDS[moment.scene], rng),
+        "music": _pick(music, rng),
+        "tail": tail,
+    }
     caption = re.sub(r"{(\w+)}", lambda slot: slots[slot[1]], template)
     return re.sub(r"\ba (?=[aeiou])", "an ", caption)
 
@@ -221,7 +233,13 @@ def _pick(choices: tuple[str, ...], rng: np.random.Generator) -> str:
 
 def _vocabulary() -> tuple[str, ...]:
     """Every word a caption can hold."""
-    graded = [*ADJECTIVES.values(), LIGHT, COLOURS, (*SCENE_NAMES_IN_WORDS.values(), *SCENE_MUSIC.values()), MOOD_MUSIC]
+    graded = [
+        *ADJECTIVES.values(),
+        LIGHT,
+        COLOURS,
+        (*SCENE_NAMES_IN_WORDS.values(), *SCENE_MUSIC.values()),
+        MOOD_MUSIC,
+    ]
     phrases = [phrase for levels in graded for phrases in levels for phrase in phrases]
     templates = [re.sub(r"{\w+}", " ", template) for template in DETAILED_TEMPLATES + BRIEF_TEMPLATES]
     return tuple(sorted({"an"}.union(*map(words_of, phrases + templates))))

@@ -58,45 +58,127 @@ class Section:
 
 SECTIONS = (
     Section(
-        "calm", Mood(0.12, 0.55, 0.55, 0.03, 0.15),
-        Score((Part("hold", ("pad",), 0, 0.6), Part("sparkle", ("bell",), 1, 0.25), Part("bed", ("strings",), 0, 0.2)),
-              (("waves", 0.12),), ("tick",), 0, 3.0, 0.6, echo=0.3),
-        3, LYDIAN, (0, 1, 0), 0.0, -27, rise=True,
+        "calm",
+        Mood(0.12, 0.55, 0.55, 0.03, 0.15),
+        Score(
+            (
+                Part("hold", ("pad",), 0, 0.6),
+                Part("sparkle", ("bell",), 1, 0.25),
+                Part("bed", ("strings",), 0, 0.2),
+            ),
+            (("waves", 0.12),),
+            ("tick",),
+            0,
+            3.0,
+            0.6,
+            echo=0.3,
+        ),
+        3,
+        LYDIAN,
+        (0, 1, 0),
+        0.0,
+        -27,
+        rise=True,
     ),
     Section(
-        "bright", Mood(0.45, 0.85, 0.9, 0.03, 0.5),
-        Score((Part("arpeggio", ("harp",), 1, 0.7), Part("melody", ("flute",), 1, 0.45), Part("hold", ("strings",), 0, 0.25),
-               Part("bass", ("sub",), -1, 0.5), Part("cross", ("mallet",), 1, 0.4)),
-              (("birds", 0.04),), ("club",), 0, 1.2, 0.3, echo=0.3),
-        3, MAJOR, (0, 4, 5), 0.35, -21, rise=True,
+        "bright",
+        Mood(0.45, 0.85, 0.9, 0.03, 0.5),
+        Score(
+            (
+                Part("arpeggio", ("harp",), 1, 0.7),
+                Part("melody", ("flute",), 1, 0.45),
+                Part("hold", ("strings",), 0, 0.25),
+                Part("bass", ("sub",), -1, 0.5),
+                Part("cross", ("mallet",), 1, 0.4),
+            ),
+            (("birds", 0.04),),
+            ("club",),
+            0,
+            1.2,
+            0.3,
+            echo=0.3,
+        ),
+        3,
+        MAJOR,
+        (0, 4, 5),
+        0.35,
+        -21,
+        rise=True,
     ),
     Section(
-        "driving", Mood(0.75, 0.55, 0.35, 0.2, 0.75),
-        Score((Part("pulse", ("saw",), -1, 0.8), Part("arpeggio", ("square",), 1, 0.3), Part("stab", ("organ",), 0, 0.3),
-               Part("hold", ("brass",), 0, 0.15)),
-              (), ("club",), 0, 0.8, 0.15, echo=0.25),
-        3, DORIAN, (0, 2, 6), 0.9, -16.5, rise=True,
+        "driving",
+        Mood(0.75, 0.55, 0.35, 0.2, 0.75),
+        Score(
+            (
+                Part("pulse", ("saw",), -1, 0.8),
+                Part("arpeggio", ("square",), 1, 0.3),
+                Part("stab", ("organ",), 0, 0.3),
+                Part("hold", ("brass",), 0, 0.15),
+            ),
+            (),
+            ("club",),
+            0,
+            0.8,
+            0.15,
+            echo=0.25,
+        ),
+        3,
+        DORIAN,
+        (0, 2, 6),
+        0.9,
+        -16.5,
+        rise=True,
     ),
     Section(
-        "storm", Mood(0.97, 0.3, 0.15, 0.7, 0.65),
-        Score((Part("riff", ("overdrive",), 0, 0.8), Part("pulse", ("saw",), -1, 0.6), Part("bed", ("brass",), 0, 0.2)),
-              (("rumble", 0.4), ("rain", 0.12)), ("rock",), 0, 1.2, 0.15),
-        3, PHRYGIAN, (0, 1, 0), 1.2, -14,
+        "storm",
+        Mood(0.97, 0.3, 0.15, 0.7, 0.65),
+        Score(
+            (
+                Part("riff", ("overdrive",), 0, 0.8),
+                Part("pulse", ("saw",), -1, 0.6),
+                Part("bed", ("brass",), 0, 0.2),
+            ),
+            (("rumble", 0.4), ("rain", 0.12)),
+            ("rock",),
+            0,
+            1.2,
+            0.15,
+        ),
+        3,
+        PHRYGIAN,
+        (0, 1, 0),
+        1.2,
+        -14,
     ),
     Section(
-        "afterglow", Mood(0.25, 0.5, 0.85, 0.02, 0.35),
-        Score((Part("strum", ("guitar",), 0, 0.7), Part("hold", ("strings",), 0, 0.4), Part("melody", ("piano",), 1, 0.5)),
-              (("waves", 0.1),), ("tick",), 0, 2.5, 0.5),
-        2, MAJOR, (3, 0), 0.25, -24,
+        "afterglow",
+        Mood(0.25, 0.5, 0.85, 0.02, 0.35),
+        Score(
+            (
+                Part("strum", ("guitar",), 0, 0.7),
+                Part("hold", ("strings",), 0, 0.4),
+                Part("melody", ("piano",), 1, 0.5),
+            ),
+            (("waves", 0.1),),
+            ("tick",),
+            0,
+            2.5,
+            0.5,
+        ),
+        2,
+        MAJOR,
+        (3, 0),
+        0.25,
+        -24,
     ),
-)  # fmt: skip
+)
 
 
 def compose(seed: int, seconds: float = 30.0, sample_rate: int = 44_100) -> np.ndarray:
     """A song of `SECTIONS` in stereo: float32 [2, T] with a peak of `PEAK`. Seeds differ in key and notes."""
     rng = np.random.default_rng(seed)
     bar_s, lengths = _plan(seconds)
-    key = 50 + rng.integers(-4, 4)
+    key = 50.0 + float(rng.integers(-4, 4))
     song = np.zeros((2, int(round(seconds * sample_rate))), np.float32)
     start_s = 0.0
     for section, bars in zip(SECTIONS, lengths, strict=True):
@@ -137,13 +219,14 @@ def _play_section(
     feel = replace(
         feel_of(section.mood, score, rng, rate),
         bpm=60 * BEATS_PER_BAR / bar_s,
-        root=float(key),
+        root=key,
         scale=section.scale,
         voicing=(0, 2, 4),
         progression=section.progression,
         density=section.mood.density,
         drums=section.drums,
         bass=0.0,
+        bustle=0.0,
     )
     seconds = bars * bar_s + OVERLAP_S
     sound = np.zeros((2, int(seconds * rate)), np.float32)

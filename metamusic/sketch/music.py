@@ -10,12 +10,15 @@ pitches are MIDI numbers (69 is A4, 440 Hz), times within a bar are in beats, ev
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.signal import fftconvolve
 
 from metamusic.sketch.world import Moment, Mood
+
+Rng = np.random.Generator
+Curve = Callable[[np.ndarray], np.ndarray]  # gains over frequencies in Hz
 
 SAMPLE_RATE = 16_000  # Hz, what Wav2CLIP listens to
 TABLE_SIZE = 2048  # samples in one cycle of a wavetable
@@ -23,6 +26,8 @@ BEATS_PER_BAR = 4
 STEPS_PER_BEAT = 4  # drum patterns and motifs live on a grid of sixteenth notes
 STEPS_PER_BAR = BEATS_PER_BAR * STEPS_PER_BEAT
 LONGEST_NOTE_S = 5.0
+TEXTURE_PRESENCE = 0.85  # the music has to be recognisable without them: recordings seldom have birds in them
+GUEST_PRESENCE = 0.15  # how often somebody joins in who has nothing to do with the scene
 QUIETEST_DB, LOUDEST_DB = -34.0, -11.0  # root mean square of the calmest and the most violent clip
 
 
@@ -86,6 +91,7 @@ class Feel:
     density: float
     drums: float  # level of the drums, 0 to about 1
     bass: float  # level of the low pulse that energy adds to any scene
+    bustle: float  # level of the quick small notes that density adds to any scene
     colour: Colour
 
     @property
@@ -145,11 +151,13 @@ def wavetable(levels: np.ndarray) -> np.ndarray:
 
 def oscillate(table: np.ndarray, hz: float | np.ndarray, samples: int, start: float, rate: int) -> np.ndarray:
     """Reads a wavetable at `hz`, a number or a curve [T], from phase `start` in [0, 1)."""
-    cycles = np.arange(samples) * (hz / rate) if np.isscalar(hz) else np.cumsum(hz) / rate
+    cycles = np.cumsum(hz) / rate if isinstance(hz, np.ndarray) else np.arange(samples) * (hz / rate)
     return table[((cycles + start) * TABLE_SIZE).astype(np.int64) & (TABLE_SIZE - 1)]
 
 
-def glide_hz(note: Note, time: np.ndarray, vibrato: float = 0.0, vibrato_hz: float = 5.2) -> float | np.ndarray:
+def glide_hz(
+    note: Note, time: np.ndarray, vibrato: float = 0.0, vibrato_hz: float = 5.2
+) -> float | np.ndarray:
     """The note's frequency over time [T]: slide from the bend, then vibrato (depth in semitones)."""
     if not note.bend and not vibrato:
         return note.hz
@@ -170,19 +178,19 @@ def ring(time: np.ndarray, decay_s: float, attack_s: float = 0.002) -> np.ndarra
     return np.minimum(1, (time + 1e-4) / attack_s) * np.exp(-time / decay_s) * fade
 
 
-def shaped_noise(samples: int, gain: Callable[[np.ndarray], np.ndarray], rng: np.random.Generator, rate: int):
+def shaped_noise(samples: int, gain: Curve, rng: Rng, rate: int) -> np.ndarray:
     """Noise [T] of unit power whose spectrum follows gain(frequencies in Hz)."""
     spectrum = np.fft.rfft(rng.standard_normal(samples, dtype=np.float32))
     noise = np.fft.irfft(spectrum * gain(np.fft.rfftfreq(samples, 1 / rate) + 1.0), samples)
     return (noise / (noise.std() + 1e-9)).astype(np.float32)
 
 
-def band(centre_hz: float, octaves: float) -> Callable[[np.ndarray], np.ndarray]:
+def band(centre_hz: float, octaves: float) -> Curve:
     """A bell-shaped pass band on a logarithmic frequency axis."""
     return lambda hz: np.exp(-0.5 * (np.log2(hz / centre_hz) / octaves) ** 2)
 
 
-def drift(samples: int, hz: float, rng: np.random.Generator, rate: int) -> np.ndarray:
+def drift(samples: int, hz: float, rng: Rng, rate: int) -> np.ndarray:
     """A random curve [T] in [0, 1] that turns about `hz` times a second."""
     knots = rng.random(int(samples / rate * hz) + 3)
     place = np.arange(samples) * (hz / rate) + rng.random()
@@ -195,31 +203,40 @@ def drift(samples: int, hz: float, rng: np.random.Generator, rate: int) -> np.nd
 # ------------------------------------------------------------------------------------------ instruments
 
 
-def _sustained(note: Note, colour: Colour, rng, slope: float, attack_s: float, voices=1, detune=0.0, vibrato=0.0):
+def _sustained(
+    note: Note,
+    colour: Colour,
+    rng: Rng,
+    slope: float,  # how fast harmonics fall, h**-slope
+    attack_s: float,
+    voices: int = 1,
+    detune: float = 0.0,  # semitones
+    vibrato: float = 0.0,  # semitones
+) -> np.ndarray:
     """A held tone of detuned voices [T]: the ground of pads, strings, organs and brass."""
     time = seconds_axis(note.seconds, colour.rate)
     table = wavetable(partial_levels(note.hz, slope, colour.hollow, colour.rate))
     hz = glide_hz(note, time, vibrato, rng.uniform(4.5, 6))
-    tone = sum(
-        oscillate(table, hz * 2 ** (detune * offset / 12), len(time), rng.random(), colour.rate)
-        for offset in np.linspace(-1, 1, voices)
-    )
+    tone = np.zeros_like(time)
+    for offset in np.linspace(-1, 1, voices):
+        tone += oscillate(table, hz * 2 ** (detune * offset / 12), len(time), rng.random(), colour.rate)
     attack_s = max(0.004, attack_s * (0.15 + 1.7 * colour.softness))
     return 0.6 / np.sqrt(voices) * tone * swell(time, attack_s, min(0.3, note.seconds / 3))
 
 
-def _struck(note: Note, colour: Colour, rng, ratios, levels, decays_s) -> np.ndarray:
-    """Partials at any ratio, each dying at its own speed [T]: bells, bars and glasses (Risset, 1969)."""
+def _struck(note: Note, colour: Colour, rng: Rng, *partials: tuple[float, float, float]) -> np.ndarray:
+    """Partials of any (ratio, level, decay in s) [T]: bells, bars and glasses (Risset, 1969)."""
     time = seconds_axis(note.seconds, colour.rate)
     tone = np.zeros_like(time)
-    for ratio, level, decay_s in zip(ratios, levels, decays_s, strict=True):
+    for ratio, level, decay_s in partials:
         if note.hz * ratio < 0.46 * colour.rate:
-            level *= (0.35 + 0.9 * colour.shine) ** (np.log2(ratio) if ratio > 1 else 0)
-            tone += level * np.exp(-time / decay_s) * np.sin(2 * np.pi * (note.hz * ratio * time + rng.random()))
+            level *= (0.35 + 0.9 * colour.shine) ** max(0.0, np.log2(ratio))
+            cycles = note.hz * ratio * time + rng.random()
+            tone += level * np.exp(-time / decay_s) * np.sin(2 * np.pi * cycles)
     return tone * ring(time, 10.0, 0.001 + 0.015 * colour.softness)
 
 
-def _plucked(note: Note, colour: Colour, rng, damping: float, dullness: float) -> np.ndarray:
+def _plucked(note: Note, colour: Colour, rng: Rng, damping: float, dullness: float) -> np.ndarray:
     """A string of filtered noise (Karplus & Strong, 1983), all its periods computed at once [T].
 
     Averaging neighbours in a loop of one period is a power in that period's spectrum, so period k is the
@@ -230,7 +247,8 @@ def _plucked(note: Note, colour: Colour, rng, damping: float, dullness: float) -
     stride = note.hz * period / colour.rate
     periods = int(samples * stride / period) + 2
     harmonics = np.arange(period // 2 + 1)
-    spectrum = np.fft.rfft(rng.uniform(-1, 1, period)) * np.exp(-harmonics * note.hz / (900 + 5000 * colour.shine))
+    spectrum = np.fft.rfft(rng.uniform(-1, 1, period))
+    spectrum *= np.exp(-harmonics * note.hz / (900 + 5000 * colour.shine))
     spectrum[0] = 0
     spectrum[2::2] *= 1 - 0.8 * colour.hollow
     gain = damping * np.abs(np.cos(np.pi * harmonics / period)) ** dullness
@@ -240,38 +258,38 @@ def _plucked(note: Note, colour: Colour, rng, damping: float, dullness: float) -
     return 1.3 * tone * ring(seconds_axis(note.seconds, colour.rate), 10.0, 0.001 + 0.008 * colour.softness)
 
 
-def pad(note: Note, colour: Colour, rng) -> np.ndarray:
+def pad(note: Note, colour: Colour, rng: Rng) -> np.ndarray:
     """A wide synthesiser pad."""
     return _sustained(note, colour, rng, 2.6 - 1.5 * colour.shine, 0.35, voices=3, detune=0.1)
 
 
-def strings(note: Note, colour: Colour, rng) -> np.ndarray:
+def strings(note: Note, colour: Colour, rng: Rng) -> np.ndarray:
     """A string section: three bowed voices that never quite agree."""
     return _sustained(note, colour, rng, 1.7 - 0.6 * colour.shine, 0.18, voices=3, detune=0.16, vibrato=0.18)
 
 
-def brass(note: Note, colour: Colour, rng) -> np.ndarray:
+def brass(note: Note, colour: Colour, rng: Rng) -> np.ndarray:
     """A bright, slowly opening horn."""
     return _sustained(note, colour, rng, 1.6 - 0.7 * colour.shine, 0.06, voices=2, detune=0.06, vibrato=0.08)
 
 
-def saw(note: Note, colour: Colour, rng) -> np.ndarray:
+def saw(note: Note, colour: Colour, rng: Rng) -> np.ndarray:
     """A sawtooth lead or bass."""
     return _sustained(note, colour, rng, 1.35 - 0.4 * colour.shine, 0.012, voices=2, detune=0.08)
 
 
-def square(note: Note, colour: Colour, rng) -> np.ndarray:
+def square(note: Note, colour: Colour, rng: Rng) -> np.ndarray:
     """A square wave: odd partials only."""
     hollow = Colour(colour.shine, colour.softness, 1.0, colour.rate)
     return _sustained(note, hollow, rng, 1.5 - 0.5 * colour.shine, 0.01)
 
 
-def sub(note: Note, colour: Colour, rng) -> np.ndarray:
+def sub(note: Note, colour: Colour, rng: Rng) -> np.ndarray:
     """Almost a sine: a bass one feels."""
     return _sustained(note, colour, rng, 3.2 - 0.8 * colour.shine, 0.02)
 
 
-def organ(note: Note, colour: Colour, rng) -> np.ndarray:
+def organ(note: Note, colour: Colour, rng: Rng) -> np.ndarray:
     """Drawbars: octaves and fifths, none of the falling spectrum of a string."""
     time = seconds_axis(note.seconds, colour.rate)
     levels = np.zeros(8)
@@ -282,14 +300,14 @@ def organ(note: Note, colour: Colour, rng) -> np.ndarray:
     return 0.6 * oscillate(wavetable(levels), hz, len(time), 0, colour.rate) * swell(time, 0.02, 0.08)
 
 
-def flute(note: Note, colour: Colour, rng) -> np.ndarray:
+def flute(note: Note, colour: Colour, rng: Rng) -> np.ndarray:
     """A pure tone and the breath around it."""
     tone = _sustained(note, colour, rng, 2.9 - 0.9 * colour.shine, 0.09, vibrato=0.25)
     breath = shaped_noise(len(tone), band(note.hz * 2, 0.5), rng, colour.rate)
     return tone + 0.07 * breath * np.abs(tone)
 
 
-def choir(note: Note, colour: Colour, rng) -> np.ndarray:
+def choir(note: Note, colour: Colour, rng: Rng) -> np.ndarray:
     """Voices on one vowel: harmonics weighed by two formants."""
     time = seconds_axis(note.seconds, colour.rate)
     levels = partial_levels(note.hz, 0.8, colour.hollow * 0.5, colour.rate)
@@ -297,17 +315,19 @@ def choir(note: Note, colour: Colour, rng) -> np.ndarray:
     first, second = ((700, 1150), (450, 850), (350, 2000))[rng.integers(3)]
     levels = levels * (band(first, 0.5)(harmonics_hz) + 0.5 * band(second, 0.4)(harmonics_hz) + 0.03)
     table = wavetable(levels)
-    voices = (
-        oscillate(table, glide_hz(note, time, 0.22, rng.uniform(4.4, 6)), len(time), rng.random(), colour.rate)
-        for _ in range(2)
-    )
-    return 0.45 * sum(voices) * swell(time, 0.1 + 0.4 * colour.softness, min(0.3, note.seconds / 3))
+    tone = np.zeros_like(time)
+    for _ in range(2):
+        hz = glide_hz(note, time, 0.22, rng.uniform(4.4, 6))
+        tone += oscillate(table, hz, len(time), rng.random(), colour.rate)
+    return 0.45 * tone * swell(time, 0.1 + 0.4 * colour.softness, min(0.3, note.seconds / 3))
 
 
-def piano(note: Note, colour: Colour, rng) -> np.ndarray:
+def piano(note: Note, colour: Colour, rng: Rng) -> np.ndarray:
     """A struck string: bright at first, dark while it rings."""
     time = seconds_axis(note.seconds, colour.rate)
-    bright = wavetable(partial_levels(note.hz, 1.5 - 0.6 * colour.shine, colour.hollow * 0.6, colour.rate, 20))
+    bright = wavetable(
+        partial_levels(note.hz, 1.5 - 0.6 * colour.shine, colour.hollow * 0.6, colour.rate, 20)
+    )
     dark = wavetable(partial_levels(note.hz, 2.8 - 0.8 * colour.shine, colour.hollow * 0.6, colour.rate, 12))
     blend = np.exp(-time * 6)
     start = rng.random()
@@ -316,53 +336,56 @@ def piano(note: Note, colour: Colour, rng) -> np.ndarray:
     return 0.8 * tone * ring(time, 0.4 + 200 / note.hz, 0.002 + 0.02 * colour.softness)
 
 
-def electric_piano(note: Note, colour: Colour, rng) -> np.ndarray:
+def electric_piano(note: Note, colour: Colour, rng: Rng) -> np.ndarray:
     """A tine and a tone bar by frequency modulation (Chowning, 1973)."""
     time = seconds_axis(note.seconds, colour.rate)
     depth = (0.4 + 2.0 * colour.shine) * np.exp(-time * 4)
     tone = np.sin(2 * np.pi * note.hz * time + depth * np.sin(2 * np.pi * note.hz * time))
-    tine = 0.25 * colour.shine * np.sin(2 * np.pi * min(note.hz * 9, 0.45 * colour.rate) * time) * np.exp(-time * 14)
+    tine_hz = min(note.hz * 9, 0.45 * colour.rate)
+    tine = 0.25 * colour.shine * np.sin(2 * np.pi * tine_hz * time) * np.exp(-time * 14)
     tremolo = 1 + 0.2 * np.sin(2 * np.pi * rng.uniform(4, 6) * time)
     return (tone + tine) * tremolo * ring(time, 0.9, 0.003 + 0.02 * colour.softness)
 
 
-def bell(note: Note, colour: Colour, rng) -> np.ndarray:
+def bell(note: Note, colour: Colour, rng: Rng) -> np.ndarray:
     """A church bell in small."""
-    return _struck(note, colour, rng, (0.5, 1, 1.19, 2, 2.74, 5.4), (0.4, 1, 0.5, 0.6, 0.5, 0.4), (2, 1.6, 1.2, 0.9, 0.6, 0.3))
+    hum, prime, tierce = (0.5, 0.4, 2.0), (1.0, 1.0, 1.6), (1.19, 0.5, 1.2)
+    nominal, deciem, clang = (2.0, 0.6, 0.9), (2.74, 0.5, 0.6), (5.4, 0.4, 0.3)
+    return _struck(note, colour, rng, hum, prime, tierce, nominal, deciem, clang)
 
 
-def glass(note: Note, colour: Colour, rng) -> np.ndarray:
+def glass(note: Note, colour: Colour, rng: Rng) -> np.ndarray:
     """A struck glass: few partials, far apart."""
-    return _struck(note, colour, rng, (1, 2.32, 4.25, 6.63), (1, 0.6, 0.5, 0.4), (0.8, 0.5, 0.35, 0.2))
+    return _struck(note, colour, rng, (1, 1, 0.8), (2.32, 0.6, 0.5), (4.25, 0.5, 0.35), (6.63, 0.4, 0.2))
 
 
-def mallet(note: Note, colour: Colour, rng) -> np.ndarray:
+def mallet(note: Note, colour: Colour, rng: Rng) -> np.ndarray:
     """A wooden bar: marimba or kalimba."""
-    return _struck(note, colour, rng, (1, 3.93, 9.2), (1.1, 0.5, 0.3), (0.35, 0.12, 0.05))
+    return _struck(note, colour, rng, (1, 1.1, 0.35), (3.93, 0.5, 0.12), (9.2, 0.3, 0.05))
 
 
-def harp(note: Note, colour: Colour, rng) -> np.ndarray:
+def harp(note: Note, colour: Colour, rng: Rng) -> np.ndarray:
     """A long, bright string."""
     return _plucked(note, colour, rng, 0.997, 0.7)
 
 
-def guitar(note: Note, colour: Colour, rng) -> np.ndarray:
+def guitar(note: Note, colour: Colour, rng: Rng) -> np.ndarray:
     """A nylon string."""
     return _plucked(note, colour, rng, 0.993, 1.2)
 
 
-def koto(note: Note, colour: Colour, rng) -> np.ndarray:
+def koto(note: Note, colour: Colour, rng: Rng) -> np.ndarray:
     """A short, hard pluck."""
     return _plucked(note, colour, rng, 0.985, 0.5)
 
 
-def overdrive(note: Note, colour: Colour, rng) -> np.ndarray:
+def overdrive(note: Note, colour: Colour, rng: Rng) -> np.ndarray:
     """An electric guitar through an amplifier that is too small for it."""
     string = _plucked(note, colour, rng, 0.998, 0.35) + 0.25 * saw(note, colour, rng)
     return 0.8 * np.tanh((3 + 5 * colour.shine) * string)
 
 
-INSTRUMENTS: dict[str, Callable[[Note, Colour, np.random.Generator], np.ndarray]] = {
+INSTRUMENTS: dict[str, Callable[[Note, Colour, Rng], np.ndarray]] = {
     function.__name__: function
     for function in (
         pad, strings, brass, saw, square, sub, organ, flute, choir, piano, electric_piano,
@@ -374,33 +397,33 @@ INSTRUMENTS: dict[str, Callable[[Note, Colour, np.random.Generator], np.ndarray]
 # ------------------------------------------------------------------------------------------------ drums
 
 
-def kick(colour: Colour, rng) -> np.ndarray:
+def kick(colour: Colour, rng: Rng) -> np.ndarray:
     """A falling sine with a click."""
     time = seconds_axis(0.3, colour.rate)
     fall = 45 * time + rng.uniform(4, 6) * (1 - np.exp(-time * 28))
     return 1.4 * np.sin(2 * np.pi * fall) * ring(time, 0.11, 0.001)
 
 
-def snare(colour: Colour, rng) -> np.ndarray:
+def snare(colour: Colour, rng: Rng) -> np.ndarray:
     """A drum head and the wires under it."""
     time = seconds_axis(0.22, colour.rate)
     wires = shaped_noise(len(time), band(2500 + 2500 * colour.shine, 1.0), rng, colour.rate)
     return (0.5 * np.sin(2 * np.pi * 190 * time) + 0.6 * wires) * ring(time, 0.07, 0.001)
 
 
-def hat(colour: Colour, rng) -> np.ndarray:
+def hat(colour: Colour, rng: Rng) -> np.ndarray:
     """A closed cymbal."""
     time = seconds_axis(0.08, colour.rate)
     return 0.5 * shaped_noise(len(time), band(7000, 0.5), rng, colour.rate) * ring(time, 0.02, 0.0005)
 
 
-def crash(colour: Colour, rng) -> np.ndarray:
+def crash(colour: Colour, rng: Rng) -> np.ndarray:
     """A cymbal that is left to ring."""
     time = seconds_axis(1.0, colour.rate)
     return 0.5 * shaped_noise(len(time), band(5000, 0.9), rng, colour.rate) * ring(time, 0.3, 0.001)
 
 
-def tom(colour: Colour, rng) -> np.ndarray:
+def tom(colour: Colour, rng: Rng) -> np.ndarray:
     """A hand drum or a floor tom."""
     time = seconds_axis(0.35, colour.rate)
     hz = rng.choice((85, 110, 145))
@@ -408,20 +431,25 @@ def tom(colour: Colour, rng) -> np.ndarray:
     return (1.1 * skin + 0.1 * rng.standard_normal(len(time))) * ring(time, 0.12, 0.002)
 
 
-def shaker(colour: Colour, rng) -> np.ndarray:
+def shaker(colour: Colour, rng: Rng) -> np.ndarray:
     """A soft shake."""
     time = seconds_axis(0.11, colour.rate)
     return 0.35 * shaped_noise(len(time), band(5000, 0.6), rng, colour.rate) * ring(time, 0.05, 0.025)
 
 
-DRUMS: dict[str, Callable[[Colour, np.random.Generator], np.ndarray]] = {
+DRUMS: dict[str, Callable[[Colour, Rng], np.ndarray]] = {
     function.__name__: function for function in (kick, snare, hat, crash, tom, shaker)
 }
 
 # One bar on a grid of sixteenths: X loud, x normal, o only in dense music.
 GROOVES: dict[str, dict[str, str]] = {
     "rock": {"kick": "X.....x.X.o.....", "snare": "....X.......X..o", "hat": "x.x.x.x.x.x.x.x."},
-    "blast": {"kick": "X.x.X.x.X.x.X.xx", "snare": "..X...X...X...X.", "crash": "X...............", "hat": "x.x.x.x.x.x.x.x."},
+    "blast": {
+        "kick": "X.x.X.x.X.x.X.xx",
+        "snare": "..X...X...X...X.",
+        "crash": "X...............",
+        "hat": "x.x.x.x.x.x.x.x.",
+    },
     "club": {"kick": "X...X...X...X...", "hat": "o.x.o.x.o.x.o.xo", "snare": "....x.......x..."},
     "break": {"kick": "X..x......X.o...", "snare": "....X..o.o..X..o", "hat": "x.xox.xox.xox.xo"},
     "hand": {"tom": "X..x..x.x..x..xo", "shaker": "o.x.o.x.o.x.o.x."},
@@ -436,18 +464,16 @@ GROOVES: dict[str, dict[str, str]] = {
 # --------------------------------------------------------------------------------------------- textures
 
 
-def wind(samples: int, colour: Colour, pace: float, rng) -> np.ndarray:
+def wind(samples: int, colour: Colour, pace: float, rng: Rng) -> np.ndarray:
     """Gusts: neighbouring bands of noise that rise and fall on their own."""
-    bands = (rng.uniform(250, 400), rng.uniform(600, 900), rng.uniform(1300, 2000))
-    gusts = (
-        shaped_noise(samples, band(hz * (0.6 + 0.8 * colour.shine), 0.35), rng, colour.rate)
-        * drift(samples, 0.5 + pace, rng, colour.rate) ** 2
-        for hz in bands
-    )
-    return 1.6 * sum(gusts)
+    out = np.zeros(samples, np.float32)
+    for hz in (rng.uniform(250, 400), rng.uniform(600, 900), rng.uniform(1300, 2000)):
+        gust = drift(samples, 0.5 + pace, rng, colour.rate) ** 2
+        out += gust * shaped_noise(samples, band(hz * (0.6 + 0.8 * colour.shine), 0.35), rng, colour.rate)
+    return 1.6 * out
 
 
-def waves(samples: int, colour: Colour, pace: float, rng) -> np.ndarray:
+def waves(samples: int, colour: Colour, pace: float, rng: Rng) -> np.ndarray:
     """Surf: a dull roar that swells, and a hiss on each crest."""
     time = np.arange(samples, dtype=np.float32) / colour.rate
     swelling = 0.5 + 0.5 * np.sin(2 * np.pi * ((0.22 + 0.25 * pace) * time + rng.random()))
@@ -456,13 +482,13 @@ def waves(samples: int, colour: Colour, pace: float, rng) -> np.ndarray:
     return roar * (0.25 + swelling**1.5) + 0.6 * hiss * swelling**4
 
 
-def rumble(samples: int, colour: Colour, pace: float, rng) -> np.ndarray:
+def rumble(samples: int, colour: Colour, pace: float, rng: Rng) -> np.ndarray:
     """Far thunder: very low noise in uneven rolls."""
     rolls = drift(samples, 2 + 3 * pace, rng, colour.rate) ** 1.5
     return 1.8 * rolls * shaped_noise(samples, band(65 + 60 * colour.shine, 0.7), rng, colour.rate)
 
 
-def _sprinkle(samples: int, sounds: list[np.ndarray], count: int, rng) -> np.ndarray:
+def _sprinkle(samples: int, sounds: list[np.ndarray], count: int, rng: Rng) -> np.ndarray:
     """Short sounds dropped at random times and levels [T]."""
     out = np.zeros(samples, np.float32)
     for start in rng.integers(0, samples, count):
@@ -470,7 +496,7 @@ def _sprinkle(samples: int, sounds: list[np.ndarray], count: int, rng) -> np.nda
     return out
 
 
-def crackle(samples: int, colour: Colour, pace: float, rng) -> np.ndarray:
+def crackle(samples: int, colour: Colour, pace: float, rng: Rng) -> np.ndarray:
     """Sparks or old vinyl: single clicks, each a little different."""
     clicks = []
     for _ in range(5):
@@ -479,13 +505,13 @@ def crackle(samples: int, colour: Colour, pace: float, rng) -> np.ndarray:
     return _sprinkle(samples, clicks, int(samples / colour.rate * (15 + 40 * pace)), rng)
 
 
-def rain(samples: int, colour: Colour, pace: float, rng) -> np.ndarray:
+def rain(samples: int, colour: Colour, pace: float, rng: Rng) -> np.ndarray:
     """A broad hiss with drops in it."""
     hiss = shaped_noise(samples, band(3500 + 2000 * colour.shine, 1.0), rng, colour.rate)
     return 0.8 * hiss + 0.5 * crackle(samples, colour, 1.0, rng)
 
 
-def bubbles(samples: int, colour: Colour, pace: float, rng) -> np.ndarray:
+def bubbles(samples: int, colour: Colour, pace: float, rng: Rng) -> np.ndarray:
     """Rising blips, small ones high."""
     blips = []
     for _ in range(8):
@@ -495,7 +521,7 @@ def bubbles(samples: int, colour: Colour, pace: float, rng) -> np.ndarray:
     return _sprinkle(samples, blips, int(samples / colour.rate * (6 + 12 * pace)), rng)
 
 
-def birds(samples: int, colour: Colour, pace: float, rng) -> np.ndarray:
+def birds(samples: int, colour: Colour, pace: float, rng: Rng) -> np.ndarray:
     """A few calls, each a trill around its own pitch."""
     calls = []
     for _ in range(3):
@@ -506,34 +532,37 @@ def birds(samples: int, colour: Colour, pace: float, rng) -> np.ndarray:
     return _sprinkle(samples, calls, max(2, int(samples / colour.rate * (1.5 + 2 * pace))), rng)
 
 
-def shimmer(samples: int, colour: Colour, pace: float, rng) -> np.ndarray:
+def shimmer(samples: int, colour: Colour, pace: float, rng: Rng) -> np.ndarray:
     """Thin whistling bands that fade in and out, like light on ice."""
-    bands = (
-        shaped_noise(samples, band(hz, 0.03), rng, colour.rate) * drift(samples, 1.5 + 2 * pace, rng, colour.rate)
-        for hz in rng.uniform(1800, 5500, 4)
-    )
-    return 0.9 * sum(bands)
+    out = np.zeros(samples, np.float32)
+    for hz in rng.uniform(1800, 5500, 4):
+        light = drift(samples, 1.5 + 2 * pace, rng, colour.rate)
+        out += light * shaped_noise(samples, band(hz, 0.03), rng, colour.rate)
+    return 0.9 * out
 
 
-def traffic(samples: int, colour: Colour, pace: float, rng) -> np.ndarray:
+def traffic(samples: int, colour: Colour, pace: float, rng: Rng) -> np.ndarray:
     """A mains hum and cars passing under it."""
-    hum = oscillate(wavetable(partial_levels(100, 1.2, 0.3, colour.rate, 12)), 100, samples, rng.random(), colour.rate)
-    cars = shaped_noise(samples, band(450, 1.2), rng, colour.rate) * drift(samples, 1 + pace, rng, colour.rate)
+    mains = wavetable(partial_levels(100, 1.2, 0.3, colour.rate, 12))
+    hum = oscillate(mains, 100, samples, rng.random(), colour.rate)
+    cars = shaped_noise(samples, band(450, 1.2), rng, colour.rate) * drift(
+        samples, 1 + pace, rng, colour.rate
+    )
     return 0.35 * hum + cars
 
 
-def sizzle(samples: int, colour: Colour, pace: float, rng) -> np.ndarray:
+def sizzle(samples: int, colour: Colour, pace: float, rng: Rng) -> np.ndarray:
     """Fire: a flickering roar with sparks."""
     roar = shaped_noise(samples, band(500, 1.3), rng, colour.rate) * drift(samples, 9, rng, colour.rate)
     return roar + 0.6 * crackle(samples, colour, pace, rng)
 
 
-def hiss(samples: int, colour: Colour, pace: float, rng) -> np.ndarray:
+def hiss(samples: int, colour: Colour, pace: float, rng: Rng) -> np.ndarray:
     """Tape."""
     return shaped_noise(samples, lambda hz: (hz / 1000) ** (-0.8 + 0.8 * colour.shine), rng, colour.rate)
 
 
-TEXTURES: dict[str, Callable[[int, Colour, float, np.random.Generator], np.ndarray]] = {
+TEXTURES: dict[str, Callable[[int, Colour, float, Rng], np.ndarray]] = {
     function.__name__: function
     for function in (wind, waves, rumble, crackle, rain, bubbles, birds, shimmer, traffic, sizzle, hiss)
 }
@@ -578,7 +607,8 @@ def _arpeggio(bar: Bar) -> Iterable[Event]:
     order = (*tones, *tones[-2:0:-1])
     step = 1 / max(2, _subdivision(bar.density))
     for index in range(int(BEATS_PER_BAR / step)):
-        yield Event(index * step, max(step * 1.5, 0.6), order[index % len(order)], 0.8 if index % 4 == 0 else 0.6)
+        velocity = 0.8 if index % 4 == 0 else 0.6
+        yield Event(index * step, max(step * 1.5, 0.6), order[index % len(order)], velocity)
 
 
 def _cascade(bar: Bar) -> Iterable[Event]:
@@ -589,10 +619,19 @@ def _cascade(bar: Bar) -> Iterable[Event]:
         yield Event(index * step, max(step * 1.5, 0.5), tones[index % len(tones)], 0.7)
 
 
+def _patter(bar: Bar) -> Iterable[Event]:
+    """Sixteenths that the motif thins out, the fewer the sparser."""
+    for index in range(STEPS_PER_BAR):
+        if bar.motif[index] < bar.density:
+            pitch = bar.chord[int(bar.motif[(index * 3) % STEPS_PER_BAR] * len(bar.chord))]
+            yield Event(index / STEPS_PER_BEAT, 0.4, pitch, 0.5 + 0.4 * bar.motif[index])
+
+
 def _cross(bar: Bar) -> Iterable[Event]:
     """Three against four: the second hand of an interlocking pattern."""
-    for index in range(int(6 * (1 + (bar.density > 0.4)))):
-        yield Event(index * BEATS_PER_BAR / (6 * (1 + (bar.density > 0.4))), 0.5, bar.chord[-1 - index % 3], 0.7)
+    notes = 12 if bar.density > 0.4 else 6
+    for index in range(notes):
+        yield Event(index * BEATS_PER_BAR / notes, 0.5, bar.chord[-1 - index % 3], 0.7)
 
 
 def _melody(bar: Bar) -> Iterable[Event]:
@@ -602,7 +641,8 @@ def _melody(bar: Bar) -> Iterable[Event]:
     for index in range(int(BEATS_PER_BAR / step)):
         chance = bar.motif[(3 * index + 1) % STEPS_PER_BAR]
         if chance < 0.55 + 0.35 * bar.density or index == 0:
-            place = int(np.clip(place + round(4 * (bar.motif[index % STEPS_PER_BAR] - 0.5)), 0, len(bar.scale) - 1))
+            place += round(4 * (bar.motif[index % STEPS_PER_BAR] - 0.5))
+            place = min(max(place, 0), len(bar.scale) - 1)
             yield Event(index * step, step * (1.1 if chance < 0.3 else 1.9), bar.scale[place], 0.85)
 
 
@@ -637,7 +677,7 @@ def _sparkle(bar: Bar) -> Iterable[Event]:
     """Single notes at unruly moments."""
     for index in range(2 + int(10 * bar.density)):
         place = int(bar.motif[(index * 3 + 1) % STEPS_PER_BAR] * len(bar.scale))
-        beat = (BEATS_PER_BAR * bar.motif[index % STEPS_PER_BAR] + 0.37 * (index // STEPS_PER_BAR)) % BEATS_PER_BAR
+        beat = BEATS_PER_BAR * bar.motif[index % STEPS_PER_BAR]
         yield Event(beat, 2.5, bar.scale[place], 0.5 + 0.4 * bar.motif[(index * 7) % STEPS_PER_BAR])
 
 
@@ -651,15 +691,16 @@ def _stab(bar: Bar) -> Iterable[Event]:
 
 def _swoop(bar: Bar) -> Iterable[Event]:
     """Long notes that slide into each other (their part's bend does it)."""
-    for index in range(2 if bar.density < 0.5 else 4):
-        length = BEATS_PER_BAR / (2 if bar.density < 0.5 else 4)
+    notes = 2 if bar.density < 0.5 else 4
+    length = BEATS_PER_BAR / notes
+    for index in range(notes):
         yield Event(index * length, length * 1.1, bar.scale[int(bar.motif[index] * len(bar.scale))], 0.8)
 
 
 PATTERNS: dict[str, Callable[[Bar], Iterable[Event]]] = {
     function.__name__.removeprefix("_"): function
     for function in (
-        _hold, _drone, _bed, _strum, _arpeggio, _cascade, _cross, _melody, _pulse, _bass, _riff, _sparkle,
+        _hold, _drone, _bed, _strum, _arpeggio, _cascade, _patter, _cross, _melody, _pulse, _bass, _riff, _sparkle,
         _stab, _swoop,
     )
 }  # fmt: skip
@@ -669,98 +710,223 @@ PATTERNS: dict[str, Callable[[Bar], Iterable[Event]]] = {
 
 SCORES: dict[str, Score] = {
     "sunset": Score(
-        (Part("hold", ("strings", "choir", "pad"), 0, 0.6), Part("strum", ("guitar", "harp"), 0, 0.8),
-         Part("melody", ("flute", "strings", "guitar"), 1, 0.5, presence=0.6)),
-        (("hiss", 0.04),), ("brushes", "waltz"), 0.5, 1.4, 0.3,
+        parts=(
+            Part("hold", ("strings", "choir", "pad"), level=0.6),
+            Part("strum", ("guitar", "harp"), level=0.8),
+            Part("melody", ("flute", "strings", "guitar"), octave=1, level=0.5, presence=0.6),
+        ),
+        textures=(("hiss", 0.04),),
+        grooves=("brushes", "waltz"),
+        drums=0.5,
+        room_s=1.4,
+        wet=0.3,
     ),
     "ocean": Score(
-        (Part("hold", ("pad", "choir", "organ"), 0, 0.5), Part("swoop", ("pad", "strings"), 1, 0.2, presence=0.5)),
-        (("waves", 1.0),), ("brushes", "thunder"), 0.4, 2.2, 0.4, pace=0.8,
+        parts=(
+            Part("hold", ("pad", "choir", "organ"), level=0.5),
+            Part("swoop", ("pad", "strings"), octave=1, level=0.2, presence=0.5),
+        ),
+        textures=(("waves", 1.0),),
+        grooves=("brushes", "thunder"),
+        drums=0.4,
+        room_s=2.2,
+        wet=0.4,
+        pace=0.8,
     ),
     "nebula": Score(
-        (Part("bed", ("pad", "choir", "organ"), 0, 0.8), Part("hold", ("pad", "choir", "strings"), 1, 0.6),
-         Part("sparkle", ("bell", "glass"), 2, 0.15, presence=0.4)),
-        (("shimmer", 0.06),), ("thunder", "tick"), 0.25, 3.5, 0.8, pace=0.6,
+        parts=(
+            Part("bed", ("pad", "choir", "organ"), level=0.8),
+            Part("hold", ("pad", "choir", "strings"), octave=1, level=0.6),
+            Part("sparkle", ("bell", "glass"), octave=2, level=0.15, presence=0.4),
+        ),
+        textures=(("shimmer", 0.06),),
+        grooves=("thunder", "tick"),
+        drums=0.25,
+        room_s=3.5,
+        wet=0.8,
+        pace=0.6,
     ),
     "city": Score(
-        (Part("pulse", ("saw", "square", "sub"), -1, 0.9), Part("stab", ("saw", "organ", "brass"), 0, 0.35, presence=0.8),
-         Part("arpeggio", ("square", "saw"), 1, 0.25, presence=0.5)),
-        (("traffic", 0.3),), ("club", "break", "tick"), 1.2, 0.6, 0.12, echo=0.2,
+        parts=(
+            Part("pulse", ("saw", "square", "sub"), octave=-1, level=0.9),
+            Part("stab", ("saw", "organ", "brass"), level=0.35, presence=0.8),
+            Part("arpeggio", ("square", "saw"), octave=1, level=0.25, presence=0.5),
+        ),
+        textures=(("traffic", 0.3),),
+        grooves=("club", "break", "tick"),
+        drums=1.2,
+        room_s=0.6,
+        wet=0.12,
+        echo=0.2,
     ),
     "flames": Score(
-        (Part("riff", ("overdrive", "overdrive", "brass"), 0, 0.9), Part("pulse", ("saw", "overdrive"), -1, 0.5)),
-        (("sizzle", 0.45),), ("rock", "blast", "tribal"), 1.1, 0.5, 0.1,
+        parts=(
+            Part("riff", ("overdrive", "overdrive", "brass"), level=0.9),
+            Part("pulse", ("saw", "overdrive"), octave=-1, level=0.5),
+        ),
+        textures=(("sizzle", 0.45),),
+        grooves=("rock", "blast", "tribal"),
+        drums=1.1,
+        room_s=0.5,
+        wet=0.1,
     ),
     "forest": Score(
-        (Part("melody", ("flute", "flute", "mallet"), 1, 0.9), Part("hold", ("strings", "organ", "guitar"), 0, 0.3),
-         Part("arpeggio", ("mallet", "harp", "guitar"), 0, 0.4, presence=0.7)),
-        (("birds", 0.3), ("wind", 0.1)), ("hand", "brushes"), 0.5, 0.9, 0.25,
+        parts=(
+            Part("melody", ("flute", "flute", "mallet"), octave=1, level=0.9),
+            Part("hold", ("strings", "organ", "guitar"), level=0.3),
+            Part("arpeggio", ("mallet", "harp", "guitar"), level=0.4, presence=0.7),
+        ),
+        textures=(("birds", 0.3), ("wind", 0.1)),
+        grooves=("hand", "brushes"),
+        drums=0.5,
+        room_s=0.9,
+        wet=0.25,
     ),
     "ink": Score(
-        (Part("swoop", ("square", "flute", "strings", "sub"), 1, 0.9, bend=-7), Part("swoop", ("pad", "choir"), 0, 0.5, bend=9),
-         Part("bass", ("sub", "guitar"), -1, 0.5, presence=0.7)),
-        (("bubbles", 0.05),), ("brushes", "tick"), 0.6, 1.2, 0.3, echo=0.3,
+        parts=(
+            Part("swoop", ("square", "flute", "strings", "sub"), octave=1, level=0.9, bend=-7),
+            Part("swoop", ("pad", "choir"), level=0.5, bend=9),
+            Part("bass", ("sub", "guitar"), octave=-1, level=0.5, presence=0.7),
+        ),
+        textures=(("bubbles", 0.05),),
+        grooves=("brushes", "tick"),
+        drums=0.6,
+        room_s=1.2,
+        wet=0.3,
+        echo=0.3,
     ),
     "mandala": Score(
-        (Part("arpeggio", ("mallet", "harp", "piano"), 1, 0.7), Part("cross", ("mallet", "bell", "koto"), 2, 0.6, presence=1),
-         Part("drone", ("organ", "strings", "koto"), -1, 0.3)),
-        (), ("tick", "hand", "club"), 0.55, 0.8, 0.2, echo=0.15,
+        parts=(
+            Part("arpeggio", ("mallet", "harp", "piano"), octave=1, level=0.7),
+            Part("cross", ("mallet", "bell", "koto"), octave=2, level=0.6, presence=1),
+            Part("drone", ("organ", "strings", "koto"), octave=-1, level=0.3),
+        ),
+        textures=(),
+        grooves=("tick", "hand", "club"),
+        drums=0.55,
+        room_s=0.8,
+        wet=0.2,
+        echo=0.15,
     ),
     "storm": Score(
-        (Part("bed", ("saw", "brass", "organ"), -1, 0.7), Part("hold", ("strings", "brass"), 0, 0.3, presence=0.6),
-         Part("riff", ("overdrive",), -1, 0.3, presence=0.35)),
-        (("rumble", 0.9), ("rain", 0.4), ("crackle", 0.4)), ("thunder", "tribal", "blast"), 0.9, 2.0, 0.35,
+        parts=(
+            Part("bed", ("saw", "brass", "organ"), octave=-1, level=0.7),
+            Part("hold", ("strings", "brass"), level=0.3, presence=0.6),
+            Part("riff", ("overdrive",), octave=-1, level=0.3, presence=0.35),
+        ),
+        textures=(("rumble", 0.9), ("rain", 0.4), ("crackle", 0.4)),
+        grooves=("thunder", "tribal", "blast"),
+        drums=0.9,
+        room_s=2.0,
+        wet=0.35,
     ),
     "aurora": Score(
-        (Part("swoop", ("strings", "pad", "choir"), 1, 0.6, bend=4), Part("swoop", ("pad", "choir"), 2, 0.4, bend=-5),
-         Part("hold", ("pad", "choir"), 1, 0.3)),
-        (("shimmer", 0.35),), ("tick",), 0.3, 3.0, 0.6,
+        parts=(
+            Part("swoop", ("strings", "pad", "choir"), octave=1, level=0.6, bend=4),
+            Part("swoop", ("pad", "choir"), octave=2, level=0.4, bend=-5),
+            Part("hold", ("pad", "choir"), octave=1, level=0.3),
+        ),
+        textures=(("shimmer", 0.35),),
+        grooves=("tick",),
+        drums=0.3,
+        room_s=3.0,
+        wet=0.6,
     ),
     "dunes": Score(
-        (Part("drone", ("strings", "organ", "saw"), -1, 0.6), Part("melody", ("koto", "guitar", "brass"), 1, 0.6, bend=-1, presence=0.75)),
-        (("wind", 0.15),), ("hand", "tribal"), 1.5, 0.7, 0.15,
+        parts=(
+            Part("drone", ("strings", "organ", "saw"), octave=-1, level=0.6),
+            Part("melody", ("koto", "guitar", "brass"), octave=1, level=0.6, bend=-1, presence=0.75),
+        ),
+        textures=(("wind", 0.15),),
+        grooves=("hand", "tribal"),
+        drums=1.5,
+        room_s=0.7,
+        wet=0.15,
     ),
     "bokeh": Score(
-        (Part("stab", ("electric_piano", "piano", "organ"), 0, 0.7), Part("bass", ("sub", "guitar"), -1, 0.7),
-         Part("melody", ("electric_piano", "flute", "bell"), 1, 0.45, presence=0.6)),
-        (("crackle", 0.06),), ("brushes", "waltz", "break"), 0.7, 0.8, 0.2,
+        parts=(
+            Part("stab", ("electric_piano", "piano", "organ"), level=0.7),
+            Part("bass", ("sub", "guitar"), octave=-1, level=0.7),
+            Part("melody", ("electric_piano", "flute", "bell"), octave=1, level=0.45, presence=0.6),
+        ),
+        textures=(("crackle", 0.06),),
+        grooves=("brushes", "waltz", "break"),
+        drums=0.7,
+        room_s=0.8,
+        wet=0.2,
     ),
     "reef": Score(
-        (Part("arpeggio", ("koto", "mallet", "harp"), 1, 0.7), Part("sparkle", ("mallet", "harp"), 1, 0.6),
-         Part("hold", ("pad", "electric_piano"), 0, 0.25)),
-        (("bubbles", 0.7),), ("hand", "tick", "brushes"), 0.6, 1.0, 0.3, echo=0.5,
+        parts=(
+            Part("arpeggio", ("koto", "mallet", "harp"), octave=1, level=0.7),
+            Part("sparkle", ("mallet", "harp"), octave=1, level=0.6),
+            Part("hold", ("pad", "electric_piano"), level=0.25),
+        ),
+        textures=(("bubbles", 0.7),),
+        grooves=("hand", "tick", "brushes"),
+        drums=0.6,
+        room_s=1.0,
+        wet=0.3,
+        echo=0.5,
     ),
     "snowfall": Score(
-        (Part("sparkle", ("bell", "glass", "piano"), 2, 0.6), Part("hold", ("choir", "pad"), 0, 0.15, presence=0.5)),
-        (("wind", 0.45),), ("waltz", "tick"), 0.3, 2.4, 0.6, pace=0.8,
+        parts=(
+            Part("sparkle", ("bell", "glass", "piano"), octave=2, level=0.6),
+            Part("hold", ("choir", "pad"), level=0.15, presence=0.5),
+        ),
+        textures=(("wind", 0.45),),
+        grooves=("waltz", "tick"),
+        drums=0.3,
+        room_s=2.4,
+        wet=0.6,
+        pace=0.8,
     ),
     "blossom": Score(
-        (Part("melody", ("koto", "harp", "koto"), 1, 0.9), Part("strum", ("harp", "koto"), 0, 0.4),
-         Part("hold", ("flute", "strings"), 0, 0.15, presence=0.5)),
-        (("birds", 0.05),), ("waltz", "brushes"), 0.35, 0.7, 0.2,
+        parts=(
+            Part("melody", ("koto", "harp", "koto"), octave=1, level=0.9),
+            Part("strum", ("harp", "koto"), level=0.4),
+            Part("hold", ("flute", "strings"), level=0.15, presence=0.5),
+        ),
+        textures=(("hiss", 0.02),),
+        grooves=("waltz", "brushes"),
+        drums=0.35,
+        room_s=0.7,
+        wet=0.2,
     ),
     "crystal": Score(
-        (Part("cascade", ("glass", "bell", "glass"), 2, 0.8), Part("cascade", ("glass", "square"), 1, 0.35),
-         Part("pulse", ("square", "saw"), -1, 0.3, presence=0.6)),
-        (("shimmer", 0.06),), ("club", "break", "blast"), 0.75, 1.5, 0.3, echo=0.4,
+        parts=(
+            Part("cascade", ("glass", "bell", "glass"), octave=2, level=0.8),
+            Part("cascade", ("glass", "square"), octave=1, level=0.35),
+            Part("pulse", ("square", "saw"), octave=-1, level=0.3, presence=0.6),
+        ),
+        textures=(("shimmer", 0.06),),
+        grooves=("club", "break", "blast"),
+        drums=0.75,
+        room_s=1.5,
+        wet=0.3,
+        echo=0.4,
     ),
-}  # fmt: skip
+}
 
 # From cold to warm: the scales, the chord voicings (scale degrees) and the progressions of each climate.
 CLIMATES: tuple[tuple[tuple[tuple[int, ...], ...], tuple[int, ...], tuple[tuple[int, ...], ...]], ...] = (
     (((0, 1, 3, 4, 6, 7, 9, 10), (0, 1, 4, 6, 7, 8, 11)), (0, 1, 4), ((0, 1, 0, 4), (0, 3, 1, 0))),
     (((0, 1, 3, 5, 7, 8, 10), (0, 2, 3, 6, 7, 8, 11)), (0, 2, 4), ((0, 1, 0, 6), (0, 5, 1, 0))),
-    (((0, 2, 3, 5, 7, 8, 10), (0, 2, 3, 5, 7, 9, 10)), (0, 2, 4, 6), ((0, 5, 2, 6), (0, 3, 5, 4), (0, 6, 5, 6))),
+    (
+        ((0, 2, 3, 5, 7, 8, 10), (0, 2, 3, 5, 7, 9, 10)),
+        (0, 2, 4, 6),
+        ((0, 5, 2, 6), (0, 3, 5, 4), (0, 6, 5, 6)),
+    ),
     (((0, 2, 4, 5, 7, 9, 10), (0, 2, 4, 5, 7, 9, 11)), (0, 2, 4, 6), ((0, 3, 5, 4), (0, 5, 1, 4))),
     (((0, 2, 4, 5, 7, 9, 11), (0, 2, 4, 6, 7, 9, 11)), (0, 2, 4), ((0, 3, 4, 0), (0, 4, 5, 3), (0, 3, 0, 4))),
 )
+QUICK_INSTRUMENTS = ("mallet", "koto", "guitar", "piano", "electric_piano", "square", "harp")
 PENTATONIC = ((0, 2, 3, 7, 10), (0, 2, 4, 7, 9))  # cold and warm; blossom's scale, and now and then anyone's
 
 
 # ---------------------------------------------------------------------------------------------- playing
 
 
-def feel_of(mood: Mood, score: Score, rng: np.random.Generator, rate: int = SAMPLE_RATE) -> Feel:
+def feel_of(mood: Mood, score: Score, rng: Rng, rate: int = SAMPLE_RATE) -> Feel:
     """Turns a mood into tempo, key, register and touch, with some chance about it."""
     warmth = np.clip(mood.warmth + rng.normal(0, 0.05), 0, 1)
     scales, voicing, progressions = CLIMATES[min(len(CLIMATES) - 1, int(warmth * len(CLIMATES)))]
@@ -773,6 +939,7 @@ def feel_of(mood: Mood, score: Score, rng: np.random.Generator, rate: int = SAMP
         density=float(np.clip(mood.density + rng.normal(0, 0.05), 0, 1)),
         drums=score.drums * max(0.0, mood.energy - 0.2) * rng.uniform(0.7, 1.3),
         bass=max(0.0, mood.energy - 0.55) * rng.uniform(0.5, 1.3),
+        bustle=1.1 * max(0.0, mood.density - 0.4) * rng.uniform(0.7, 1.3),
         colour=Colour(
             shine=float(np.clip(mood.brightness + rng.normal(0, 0.08), 0, 1)),
             softness=float(np.clip(1 - 1.1 * mood.energy + rng.normal(0, 0.08), 0, 1)),
@@ -790,25 +957,28 @@ def add_at(mix: np.ndarray, sound: np.ndarray, start: int, level: float) -> None
 
 
 def perform(
-    score: Score, feel: Feel, seconds: float, rng: np.random.Generator, entry_s: float = 0.0
+    score: Score, feel: Feel, seconds: float, rng: Rng, entry_s: float = 0.0
 ) -> list[tuple[str, np.ndarray]]:
     """Plays `seconds` of a score from `entry_s` on: stems as (what it is, float32 [T])."""
     parts = [part for part in score.parts if rng.random() < part.presence] or list(score.parts[:1])
-    stems = [(part.pattern, _play_part(part, feel, seconds, entry_s, rng)) for part in parts]
     if feel.bass > 0:
-        low = Part("pulse", ("sub", "saw"), -1, feel.bass)
-        stems.append(("low", _play_part(low, feel, seconds, entry_s, rng)))
+        parts.append(Part("pulse", ("sub", "saw"), octave=-1, level=feel.bass))
+    if feel.bustle > 0:
+        parts.append(Part("patter", QUICK_INSTRUMENTS, octave=1, level=feel.bustle))
+    stems = [(part.pattern, _play_part(part, feel, seconds, entry_s, rng)) for part in parts]
     if feel.drums > 0:
         groove = GROOVES[score.grooves[rng.integers(len(score.grooves))]]
         stems.append(("drums", feel.drums * _play_groove(groove, feel, seconds, entry_s, rng)))
     samples = int(seconds * feel.colour.rate)
     for name, level in score.textures:
+        if rng.random() > TEXTURE_PRESENCE:
+            continue
         weather = TEXTURES[name](samples, feel.colour, feel.density, rng)
         stems.append((name, level * rng.uniform(0.6, 1.4) * weather))
     return [(name, stem.astype(np.float32)) for name, stem in stems]
 
 
-def _play_part(part: Part, feel: Feel, seconds: float, entry_s: float, rng: np.random.Generator) -> np.ndarray:
+def _play_part(part: Part, feel: Feel, seconds: float, entry_s: float, rng: Rng) -> np.ndarray:
     """One player's stem [T]. Notes repeat, so each is synthesised once and kept for the piece."""
     rate = feel.colour.rate
     instrument = INSTRUMENTS[part.instruments[rng.integers(len(part.instruments))]]
@@ -848,7 +1018,7 @@ def _degree(scale: tuple[int, ...], degree: int) -> int:
     return scale[degree % len(scale)] + 12 * (degree // len(scale))
 
 
-def _play_groove(groove: dict[str, str], feel: Feel, seconds: float, entry_s: float, rng) -> np.ndarray:
+def _play_groove(groove: dict[str, str], feel: Feel, seconds: float, entry_s: float, rng: Rng) -> np.ndarray:
     """The drum stem [T]."""
     rate = feel.colour.rate
     stem = np.zeros(int(seconds * rate), np.float32)
@@ -859,14 +1029,15 @@ def _play_groove(groove: dict[str, str], feel: Feel, seconds: float, entry_s: fl
             for step, mark in enumerate(steps):
                 if levels[mark]:
                     start_s = (number + step / STEPS_PER_BAR) * feel.bar_s - entry_s
-                    add_at(stem, strokes[step % 2], int(start_s * rate), levels[mark] * rng.uniform(0.85, 1.1))
+                    level = levels[mark] * rng.uniform(0.85, 1.1)
+                    add_at(stem, strokes[step % 2], int(start_s * rate), level)
     return stem
 
 
 # ------------------------------------------------------------------------------------ mixing and colour
 
 
-def reverberate(sound: np.ndarray, room_s: float, wet: float, rng, rate: int) -> np.ndarray:
+def reverberate(sound: np.ndarray, room_s: float, wet: float, rng: Rng, rate: int) -> np.ndarray:
     """Adds a hall: convolution with exponentially decaying noise (Moorer, 1979)."""
     time = seconds_axis(min(1.6, room_s), rate)
     tail = rng.standard_normal(len(time), dtype=np.float32) * np.exp(-6.9 * time / room_s)
@@ -882,14 +1053,14 @@ def echo(sound: np.ndarray, delay_s: float, level: float, rate: int) -> np.ndarr
     return out
 
 
-def equalise(sound: np.ndarray, gain_db: Callable[[np.ndarray], np.ndarray], rate: int) -> np.ndarray:
+def equalise(sound: np.ndarray, gain_db: Curve, rate: int) -> np.ndarray:
     """Filters by a gain curve in decibels over frequencies in Hz (zero phase)."""
     hz = np.maximum(30, np.fft.rfftfreq(len(sound), 1 / rate))
     return np.fft.irfft(np.fft.rfft(sound) * 10 ** (gain_db(hz) / 20), len(sound)).astype(np.float32)
 
 
-def roughen(sound: np.ndarray, roughness: float, shine: float, rng, rate: int) -> np.ndarray:
-    """Distortion, grit and a rasping tremolo, from none at 0 to plenty at 1. Expects and returns unit power."""
+def roughen(sound: np.ndarray, roughness: float, shine: float, rng: Rng, rate: int) -> np.ndarray:
+    """Distortion, grit and a rasping tremolo, none at 0, plenty at 1. Expects and returns unit power."""
     time = np.arange(len(sound), dtype=np.float32) / rate
     drive = 0.3 + 5 * roughness**1.5
     sound = normalise(np.tanh(drive * sound))
@@ -905,10 +1076,10 @@ def normalise(sound: np.ndarray) -> np.ndarray:
     return sound / (np.sqrt(np.mean(sound**2)) + 1e-6)
 
 
-def climate(mood: Mood, rng: np.random.Generator) -> Callable[[np.ndarray], np.ndarray]:
+def climate(mood: Mood, rng: Rng) -> Curve:
     """The mood's equaliser in dB: brightness tilts the spectrum, warmth fills or empties its lower middle."""
     tilt_db = 7 * (mood.brightness - 0.5) + rng.normal(0, 0.6)  # per octave
-    body_db = 16 * (mood.warmth - 0.5) + rng.normal(0, 1.5)
+    body_db = 22 * (mood.warmth - 0.5) + rng.normal(0, 1.5)
     return lambda hz: np.clip(tilt_db * np.log2(hz / 900), -22, 14) + body_db * band(300, 0.7)(hz)
 
 
@@ -918,8 +1089,8 @@ def freeze(sound: np.ndarray, feel: Feel, coldness: float) -> np.ndarray:
     return sound + coldness * sound * np.sin(2 * np.pi * pitch_hz(feel.root + 30) * time)
 
 
-def record(sound: np.ndarray, rng: np.random.Generator, rate: int) -> np.ndarray:
-    """What microphones, rooms and codecs do to real recordings, so that training does not hang on clean ones."""
+def record(sound: np.ndarray, rng: Rng, rate: int) -> np.ndarray:
+    """Does what microphones, rooms and codecs do, so that training does not hang on clean sounds."""
     if rng.random() < 0.3:
         sound = reverberate(sound, rng.uniform(0.2, 0.8), rng.uniform(0.05, 0.3), rng, rate)
     centres, gains = rng.uniform(np.log2(120), np.log2(6000), 2), rng.normal(0, 2.0, 2)
@@ -934,7 +1105,9 @@ def record(sound: np.ndarray, rng: np.random.Generator, rate: int) -> np.ndarray
     return sound + 10 ** rng.uniform(-3.0, -1.6) * rng.standard_normal(len(sound), dtype=np.float32)
 
 
-def play(moment: Moment, rng: np.random.Generator, seconds: float = 2.0, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
+def play(
+    moment: Moment, rng: np.random.Generator, seconds: float = 2.0, sample_rate: int = SAMPLE_RATE
+) -> np.ndarray:
     """A clip of the moment's music, starting anywhere in the piece: float32 [T] in [-1, 1]."""
     mood, score = moment.mood, SCORES[moment.scene]
     feel = feel_of(mood, score, rng, sample_rate)
@@ -943,12 +1116,14 @@ def play(moment: Moment, rng: np.random.Generator, seconds: float = 2.0, sample_
     lead_in_s = 0.6  # played and cut off, so that rooms and echoes are already sounding
     entry_s = rng.uniform(1, 5) * feel.bar_s
     stems = perform(score, feel, seconds + lead_in_s, rng, entry_s)
-    dry = sum(stem for _, stem in stems)
+    dry = np.sum([stem for _, stem in stems], axis=0)
     if score.echo:
         dry = echo(dry, 0.75 * feel.bar_s / BEATS_PER_BAR, score.echo, sample_rate)
+    if rng.random() < GUEST_PRESENCE:
+        dry += 0.3 * _play_part(_guest(rng), feel, seconds + lead_in_s, entry_s, rng)
     wet = score.wet * (1.2 - 0.5 * mood.energy) * rng.uniform(0.6, 1.4)
     mix = reverberate(dry, score.room_s * rng.uniform(0.7, 1.3), wet, rng, sample_rate)
-    mix = freeze(normalise(mix), feel, 1.2 * max(0, 0.4 - mood.warmth))
+    mix = freeze(normalise(mix), feel, 1.4 * max(0, 0.45 - mood.warmth))
     mix = normalise(equalise(normalise(mix), climate(mood, rng), sample_rate))
     mix = roughen(mix, mood.roughness, mood.brightness, rng, sample_rate)
     mix = record(mix[-int(seconds * sample_rate) :], rng, sample_rate)
@@ -956,10 +1131,16 @@ def play(moment: Moment, rng: np.random.Generator, seconds: float = 2.0, sample_
     return limit(10 ** (level_db / 20) * mix)
 
 
+def _guest(rng: Rng) -> Part:
+    """Any instrument in any pattern."""
+    pattern = list(PATTERNS)[rng.integers(len(PATTERNS))]
+    return Part(pattern, tuple(INSTRUMENTS), octave=int(rng.integers(-1, 2)))
+
+
 def _pentatonic(feel: Feel, mood: Mood) -> Feel:
     """The same feel on five notes."""
     scale = PENTATONIC[int(mood.warmth > 0.45)]
-    return Feel(**{**vars(feel), "scale": scale, "voicing": (0, 2, 4)})
+    return replace(feel, scale=scale, voicing=(0, 2, 4))
 
 
 def limit(sound: np.ndarray, knee: float = 0.7) -> np.ndarray:

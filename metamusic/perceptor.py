@@ -1,0 +1,301 @@
+"""Everything that judges: pictures, words and sound become unit vectors in one named space.
+
+CLIP (Radford et al. 2021, arXiv:2103.00020) judges pictures and words, Wav2CLIP (Wu et al. 2022,
+arXiv:2110.11499) was trained to put sound beside them. Both are the original classes, open_clip's CLIP
+and wav2clip's ResNet: the real weights load as they were published, and the sketch pack uses the same
+classes in small sizes.
+
+Letters: K image towers, N cutouts, P texts, D embedding width, S pixels, T samples at 16 kHz,
+F frequencies, L spectrogram frames, W windows.
+"""
+
+import copy
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from open_clip.model import CLIP
+from open_clip.tokenizer import SimpleTokenizer
+from torch import Tensor, nn
+from torch.nn import functional as F
+from wav2clip.model.encoder import MLPLayers, ResNetExtractor
+from wav2clip.model.resnet import BasicBlock, ResNet
+
+from metamusic.errors import PackError, SongError
+
+SAMPLE_RATE = 16_000  # Hz, what every audio tower listens to
+SHORTEST_S = 0.5  # shorter clips are padded with silence to this; wav2clip itself fails below 257 samples
+OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)  # of the pictures CLIP was trained on, per channel
+OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
+WAV2CLIP_WIDTH = 512  # wav2clip's own projection has this width and no other
+WINDOWS_AT_ONCE = 64  # of a long clip; bounds the memory, whatever the length of the song
+
+# Numbers in OpenAI's own files that describe the network and are no weights.
+_DESCRIPTIONS = ("input_resolution", "context_length", "vocab_size")
+
+
+@dataclass(frozen=True)
+class ClipConfig:
+    """A CLIP as open_clip configures it.
+
+    `vision` and `text` hold the fields of open_clip's CLIPVisionCfg and CLIPTextCfg; `quick_gelu` is
+    needed by the weights that OpenAI published.
+    """
+
+    embed_dim: int
+    vision: Mapping[str, Any]
+    text: Mapping[str, Any]
+    quick_gelu: bool = False
+    mean: tuple[float, float, float] = OPENAI_MEAN
+    std: tuple[float, float, float] = OPENAI_STD
+
+
+@dataclass(frozen=True)
+class AudioConfig:
+    """An audio tower in the layout of Wav2CLIP; the defaults are the published network.
+
+    space: the CLIP space it was trained for. width: channels of the first layer, 64 in the original.
+    stem_stride: steps in frequency and time of the first convolution. level: `relative` normalises each
+    clip by its own mean and spread as the original does, `absolute` keeps loudness. pool: what is kept
+    of frequency and time, their mean or also their spread. window_s: longer clips are heard in windows
+    of this many seconds, None hears any clip whole.
+    """
+
+    space: str
+    width: int = 64
+    stem_stride: tuple[int, int] = (2, 2)
+    level: Literal["relative", "absolute"] = "relative"
+    pool: Literal["mean", "mean+std"] = "mean"
+    window_s: float | None = None
+
+    @property
+    def published(self) -> bool:
+        """Whether this is the network whose weights were published, in every respect that shapes it."""
+        return self == AudioConfig(space=self.space, window_s=self.window_s)
+
+
+@dataclass(frozen=True)
+class PerceptorConfig:
+    """Which towers judge together, and in which space."""
+
+    space: str
+    clip: ClipConfig
+    audio: AudioConfig
+    image_towers: int = 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for a pack's manifest."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "PerceptorConfig":
+        """The inverse of `to_dict`, also after JSON; PackError where a name or a type is wrong."""
+        try:
+            clip, audio = dict(values["clip"]), dict(values["audio"])
+            for numbers in (clip, audio):
+                numbers.update({k: tuple(v) for k, v in numbers.items() if isinstance(v, list)})
+            rest = {k: v for k, v in values.items() if k not in ("clip", "audio")}
+            return cls(clip=ClipConfig(**clip), audio=AudioConfig(**audio), **rest)
+        except (KeyError, TypeError, ValueError) as error:
+            raise PackError(f"The pack describes a perceptor this MetaMusic does not know: {error}.",
+                            "Fetch the pack again, or update MetaMusic.") from error
+
+
+OPENAI_SPACE = "openai/ViT-B-32"
+OPENAI_VIT_B32 = ClipConfig(
+    embed_dim=512, quick_gelu=True,
+    vision={"image_size": 224, "layers": 12, "width": 768, "patch_size": 32},
+    text={"context_length": 77, "vocab_size": 49408, "width": 512, "heads": 8, "layers": 12})
+WAV2CLIP = PerceptorConfig(space=OPENAI_SPACE, clip=OPENAI_VIT_B32, audio=AudioConfig(space=OPENAI_SPACE))
+
+SKETCH_SPACE = "metamusic/sketch-1"
+SKETCH = PerceptorConfig(
+    space=SKETCH_SPACE, image_towers=2,
+    clip=ClipConfig(
+        embed_dim=128,
+        vision={"image_size": 64, "layers": [1, 1, 1, 1], "width": 16},
+        text={"context_length": 32, "vocab_size": 49408, "width": 64, "heads": 4, "layers": 3}),
+    audio=AudioConfig(space=SKETCH_SPACE, width=24, stem_stride=(4, 2), level="absolute",
+                      pool="mean+std", window_s=2.0))
+
+
+class Perceptor(nn.Module):
+    """CLIP, further image towers of the same build, and an audio tower that share one space.
+
+    Comes frozen and in evaluation mode with random weights; a trainer thaws what it trains. Raises
+    PackError if the audio tower was made for another CLIP: equal width proves nothing.
+    """
+
+    def __init__(self, config: PerceptorConfig) -> None:
+        super().__init__()
+        _check_spaces(config)
+        self.config = config
+        self.space = config.space
+        self.embed_dim = config.clip.embed_dim
+        self.input_size = int(config.clip.vision["image_size"])
+        self.clip = CLIP(self.embed_dim, dict(config.clip.vision), dict(config.clip.text),
+                         quick_gelu=config.clip.quick_gelu)
+        self.second_opinions = nn.ModuleList(
+            copy.deepcopy(self.clip.visual) for _ in range(config.image_towers - 1))
+        self.audio = audio_tower(config.audio, self.embed_dim)
+        self.tokenizer = SimpleTokenizer(context_length=self.clip.context_length)
+        self.register_buffer("mean", torch.tensor(config.clip.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(config.clip.std).view(1, 3, 1, 1), persistent=False)
+        self.eval().requires_grad_(False)
+
+    @property
+    def image_towers(self) -> list[nn.Module]:
+        """The K image towers; the first is CLIP's own, the plain one."""
+        return [self.clip.visual, *self.second_opinions]
+
+    def embed_images(self, images: Tensor) -> Tensor:
+        """Unit vectors [K, N, D] of images [N, 3, S, S] in [0, 1], one row per tower; differentiable.
+
+        Raises ValueError unless S is `input_size`: how to look is the cutouts' business.
+        """
+        if images.ndim != 4 or images.shape[1:] != (3, self.input_size, self.input_size):
+            raise ValueError(f"The towers look at [N, 3, {self.input_size}, {self.input_size}], "
+                             f"not {list(images.shape)}.")
+        normalised = (images - self.mean) / self.std
+        return torch.stack([F.normalize(tower(normalised), dim=-1) for tower in self.image_towers])
+
+    @torch.no_grad()
+    def embed_text(self, texts: Sequence[str]) -> Tensor:
+        """Unit vectors [P, D]. Of a text longer than `reads_whole` allows, only the beginning is read."""
+        if isinstance(texts, str):
+            raise TypeError("embed_text takes a list of texts.")
+        tokens = self.tokenizer(list(texts)).to(self.mean.device)  # [P, context]
+        return self.clip.encode_text(tokens, normalize=True)
+
+    def reads_whole(self, text: str) -> bool:
+        """Whether the text tower reads the text to its end: start and end mark take two of its places."""
+        return len(self.tokenizer.encode(text)) + 2 <= self.clip.context_length
+
+    @torch.no_grad()
+    def embed_audio(self, waveform: np.ndarray | Tensor) -> Tensor:
+        """The unit vector [D] of one clip [T], mono at 16 kHz.
+
+        One clip per call, because the published network normalises over whatever it is given together.
+        Clips under 0.5 s are padded with silence. Where the config names a window, a longer clip is the
+        mean of its windows. Raises SongError if there is nothing to hear or the samples are not finite.
+        """
+        clip = torch.as_tensor(waveform, dtype=torch.float32, device=self.mean.device)
+        if clip.ndim != 1 or not len(clip):
+            raise SongError(f"Expected one clip of mono sound, got samples of shape {list(clip.shape)}.",
+                            "Choose a region of the song that is not empty.")
+        if not torch.isfinite(clip).all():
+            raise SongError("The sound holds samples that are not numbers.", "Export the song again.")
+        clip = F.pad(clip, (0, max(0, round(SHORTEST_S * SAMPLE_RATE) - len(clip))))
+        windows = windows_of(clip, self.config.audio.window_s)
+        heard = torch.cat([F.normalize(self.audio(some), dim=-1) for some in windows.split(WINDOWS_AT_ONCE)])
+        return F.normalize(heard.mean(0), dim=-1)
+
+    def load_clip(self, state: Mapping[str, Tensor]) -> None:
+        """Loads CLIP weights with the names OpenAI published; PackError if one is missing or misshapen."""
+        _load(self.clip, {k: v for k, v in state.items() if k not in _DESCRIPTIONS}, "CLIP")
+
+    def load_audio(self, state: Mapping[str, Tensor]) -> None:
+        """Loads an audio tower with the names Wav2CLIP published: audio_encoder.*, audio_transform.*."""
+        ours = {"audio_encoder.": "encoder.", "audio_transform.": "transform."}
+        renamed = {new + name.removeprefix(old): tensor for name, tensor in state.items()
+                   for old, new in ours.items() if name.startswith(old)}
+        _load(self.audio, renamed, "Wav2CLIP")
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Loads everything at once, as `state_dict()` names it; PackError if anything does not fit."""
+        _load(self, state, "perceptor")
+
+
+class NarrowResNet(ResNet):
+    """wav2clip's ResNet-18 with other widths, keeping loudness and, beside the mean, the spread.
+
+    Features are [N, 8 * width], or twice as many with `mean+std`.
+    """
+
+    def __init__(self, config: AudioConfig) -> None:
+        # The original fixes its widths in its constructor; what depends on them is laid once more.
+        super().__init__(BasicBlock, [2, 2, 2, 2])
+        self.config = config
+        width = self.inplanes = config.width
+        self.conv1 = nn.Conv2d(1, width, 7, config.stem_stride, 3, bias=False)
+        nn.init.kaiming_normal_(self.conv1.weight, mode="fan_out", nonlinearity="relu")
+        self.bn1 = nn.BatchNorm2d(width)
+        for number in range(4):
+            layer = self._make_layer(BasicBlock, width * 2**number, 2, stride=1 if number == 0 else 2)
+            setattr(self, f"layer{number + 1}", layer)
+
+    @property
+    def features(self) -> int:
+        """How many numbers `hear` gives for a clip."""
+        return 8 * self.config.width * (2 if self.config.pool == "mean+std" else 1)
+
+    def log_power(self, clips: Tensor) -> Tensor:
+        """Natural logarithm of the power spectrogram, [N, 1, F, L] of clips [N, T]."""
+        return torch.log(self.spectrogram(clips.unsqueeze(1)) + 1e-7)
+
+    def hear(self, log_power: Tensor) -> Tensor:
+        """Features of log power [N, 1, F, L], each clip for itself."""
+        if self.config.level == "absolute":
+            x = (log_power + 6) / 4  # about zero mean and unit spread over music, the same for every clip
+        else:
+            centred = log_power - log_power.mean((1, 2, 3), keepdim=True)
+            x = centred / (centred.std((1, 2, 3), keepdim=True) + 1e-9)
+        x = x.contiguous(memory_format=torch.channels_last)
+        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        if self.config.pool == "mean":
+            return x.mean((2, 3))
+        # In a very short clip only one cell may be left; its spread is then nought, not undefined.
+        return torch.cat([x.mean((2, 3)), x.std((2, 3), correction=0)], dim=1)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Features of clips [N, T]."""
+        return self.hear(self.log_power(clips))
+
+
+def audio_tower(config: AudioConfig, embed_dim: int) -> ResNetExtractor:
+    """wav2clip's extractor, clips [N, T] to embeddings [N, D] of any length, with random weights.
+
+    The published build is left as it is; any other swaps in a narrow encoder and one linear layer.
+    """
+    tower = ResNetExtractor(scenario="supervise")
+    if config.published:
+        tower.transform = MLPLayers()  # the constructor adds it only together with a checkpoint
+    else:
+        tower.encoder = NarrowResNet(config)
+        tower.transform = nn.Linear(tower.encoder.features, embed_dim)
+    return tower
+
+
+def windows_of(clip: Tensor, window_s: float | None) -> Tensor:
+    """Evenly spread windows [W, T'] that cover a clip [T] from its first sample to its last."""
+    size = round(window_s * SAMPLE_RATE) if window_s else len(clip)
+    if len(clip) <= size:
+        return clip[None]
+    starts = np.linspace(0, len(clip) - size, math.ceil(len(clip) / size)).round().astype(int)
+    return torch.stack([clip[start : start + size] for start in starts])
+
+
+def _check_spaces(config: PerceptorConfig) -> None:
+    audio = config.audio
+    if audio.space != config.space:
+        raise PackError(f"The audio tower was made for the space {audio.space!r}, the pictures are judged "
+                        f"in {config.space!r}.", "Use a Wav2CLIP that was trained for this CLIP.")
+    if audio.published and config.clip.embed_dim != WAV2CLIP_WIDTH:
+        raise PackError(f"Wav2CLIP speaks in {WAV2CLIP_WIDTH} numbers, this CLIP in "
+                        f"{config.clip.embed_dim}.", "Use a Wav2CLIP that was trained for this CLIP.")
+    if config.image_towers < 1:
+        raise PackError("A perceptor needs at least one image tower.", "Fetch the pack again.")
+
+
+def _load(module: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
+    """Loads strictly, without caring for the precision of the file."""
+    try:
+        module.load_state_dict(dict(state))
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise PackError(f"These weights do not fit the {name} they are meant for: {reason}",
+                        "Fetch the pack again.") from error

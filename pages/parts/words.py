@@ -1,0 +1,61 @@
+"""How the screens say numbers, times and states."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from db import RenderRow
+    from metamusic.settings import Knob
+
+STATE = {"queued": "waiting", "running": "painting", "done": "done", "failed": "failed",
+         "cancelled": "stopped", "interrupted": "interrupted"}
+KIND = {"image": "Picture", "video": "Video"}
+
+
+def clock(seconds: float) -> str:
+    """3:07, or 1:02:09 from an hour on."""
+    whole = max(0, round(seconds))
+    hours, rest = divmod(whole, 3600)
+    return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"
+
+
+def about(seconds: float) -> str:
+    """A length of time as one says it: 8 s, 40 s, 3 min, 2 h 10 min."""
+    if seconds < 10:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 90:
+        return f"{round(seconds / 5) * 5} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def ago(moment: datetime) -> str:
+    """When something happened, seen from now."""
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    seconds = (datetime.now(UTC) - moment).total_seconds()
+    if seconds < 60:
+        return "just now"
+    if seconds < 3600:
+        return f"{round(seconds / 60)} min ago"
+    if seconds < 86400:
+        return f"{round(seconds / 3600)} h ago"
+    return moment.strftime("%-d %B %Y")
+
+
+def value(knob: "Knob | None", raw: Any) -> str:
+    """A setting's value with its unit, as it is read."""
+    if raw is None:
+        return {"duration": "to the end", "seed": "drawn"}.get(knob.name if knob else "", "none")
+    if isinstance(raw, bool):
+        return "yes" if raw else "no"
+    if isinstance(raw, (list, tuple)):
+        return ", ".join(map(str, raw)) or "none"
+    text = f"{raw:g}" if isinstance(raw, float) else str(raw) or "none"
+    return f"{text} {knob.unit}" if knob and knob.unit else text
+
+
+def share_done(render: "RenderRow") -> float:
+    """How much of the work is done, 0 to 1."""
+    progress = render.progress or {}
+    steps = progress.get("steps") or 0
+    return min(1.0, (progress.get("step") or 0) / steps) if steps else 0.0
