@@ -13,7 +13,7 @@ in amounts that do not depend on the size, so one seed gives one composition at 
 Pictures are float32 arrays [3, size, size] (channels first), layers and masks [size, size].
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
@@ -25,6 +25,7 @@ from metamusic.sketch.world import Moment, Mood
 
 Array = np.ndarray
 Window = tuple[slice, slice]
+Parts = Iterable[tuple[Sequence[Sequence[float]], Array]]  # corners and colour [3, 1, 1] of each part
 
 RAMP_STEPS = 768  # colours in a palette's ramp: fine enough that smooth skies show no bands
 BLOOM_CELLS = 64  # glow is blurred on a grid of about this size, whatever the picture's size
@@ -35,7 +36,7 @@ FINEST_CELL = 0.6  # noise cells per pixel beyond which an octave would only ali
 HUE_WARMTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 STOP_HUES = np.array(
     [
-        [258, 245, 225, 205, 195],
+        [262, 250, 232, 214, 206],
         [278, 268, 255, 240, 222],
         [288, 297, 312, 335, 360],
         [305, 338, 370, 393, 420],
@@ -87,15 +88,20 @@ class Palette:
 
 def _oklab_to_srgb(lab: Array) -> Array:
     """OKLab [3, n] -> sRGB [3, n] in [0, 1]; colours out of gamut lose chroma, never lightness."""
-    lab = lab.copy()
-    for _ in range(14):
-        linear = LMS_TO_RGB @ (OKLAB_TO_LMS @ lab) ** 3
-        outside = ((linear < -1e-4) | (linear > 1 + 1e-4)).any(0)
-        if not outside.any():
-            break
-        lab[1:, outside] *= 0.92
-    linear = np.clip(linear, 0, 1)
+    inside, outside = np.zeros(lab.shape[1]), np.ones(lab.shape[1])
+    for _ in range(10):  # bisection, not steps: a chroma that falls in steps shows as bands in skies
+        share = (inside + outside) / 2
+        linear = _oklab_to_linear(lab, share)
+        fits = ((linear > -1e-4) & (linear < 1 + 1e-4)).all(0)
+        inside, outside = np.where(fits, share, inside), np.where(fits, outside, share)
+    linear = np.clip(_oklab_to_linear(lab, inside), 0, 1)
     return np.where(linear < 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+
+
+def _oklab_to_linear(lab: Array, chroma_share: Array) -> Array:
+    """OKLab [3, n] with so much of its chroma [n] -> linear RGB [3, n], not clipped."""
+    scaled = np.stack([lab[0], lab[1] * chroma_share, lab[2] * chroma_share])
+    return LMS_TO_RGB @ (OKLAB_TO_LMS @ scaled) ** 3
 
 
 # ---------------------------------------------------------------------------------------- canvas
@@ -153,7 +159,7 @@ class Canvas:
         return self.x[:, window[1]], self.y[window[0]]
 
 
-def mix(below: Array, above: Array, mask: Array) -> Array:
+def mix(below: Array, above: Array, mask: Array | float) -> Array:
     """Lay ``above`` over ``below`` where the mask is 1."""
     return below + (above - below) * mask
 
@@ -201,7 +207,7 @@ def fbm(c: Canvas, cells: float, octaves: int = 5, stretch: float = 1.0, gain: f
             across = _cubic_weights(columns + 3, 1, columns + 1, c.size)
             total += gain**octave * (down @ nodes @ across.T)
     # Octaves are independent: the root of the summed squares keeps the contrast at any gain.
-    return 0.5 + 0.9 * total / np.sqrt(sum(gain ** (2 * octave) for octave in range(octaves)))
+    return 0.5 + 0.9 * total / sum(gain ** (2 * octave) for octave in range(octaves)) ** 0.5
 
 
 def ridge_line(c: Canvas, cells: float, octaves: int = 6, gain: float | None = None) -> Array:
@@ -268,6 +274,13 @@ def polygon(c: Canvas, points: Array) -> tuple[Window, Array]:
         side = np.copysign(1 / max(np.hypot(run, rise), 1e-9), area)
         np.minimum(inside, side * (run * (gy - py) - rise * (gx - px)), out=inside)
     return window, c.cover(inside)
+
+
+def paint_parts(c: Canvas, image: Array, place: Array, scale: float, parts: Parts) -> None:
+    """Paint convex parts, given around (0, 0) in units of ``scale``, one over the other."""
+    for corners, colour in parts:
+        window, mask = polygon(c, np.array(corners) * scale + place)
+        image[:, *window] = mix(image[:, *window], colour, mask)
 
 
 def fir(c: Canvas, layer: Array, x: float, foot: float, height: float) -> None:
@@ -400,15 +413,19 @@ def ocean(c: Canvas) -> Array:
     sea = sea + path * smoothstep(-0.05, 0.28, ripple + 0.5 * wave) * c.palette.flat(0.95) * 0.85
     image = mix(image, sea, c.cover(c.y - horizon))
     if c.chance(0.35):
-        sail_x, foot, height = c.between(0.15, 0.85), horizon + c.between(0.04, 0.12), c.between(0.1, 0.2)
-        for lean, reach in ((0.45, 0.95), (-0.3, 0.8)):
-            sail = np.array([[0.02, -reach], [lean, -0.15], [0.02, -0.15]]) * height + (sail_x, foot)
-            window, mask = polygon(c, sail)
-            image[:, *window] = mix(image[:, *window], c.palette.flat(0.9 if lean > 0 else 0.7), mask)
-        hull = np.array([[-0.4, -0.12], [0.55, -0.12], [0.35, 0.03], [-0.25, 0.03]]) * height + (sail_x, foot)
-        window, mask = polygon(c, hull)
-        image[:, *window] = mix(image[:, *window], c.palette.flat(0.02), mask)
+        _sailing_boat(c, image, horizon)
     return image
+
+
+def _sailing_boat(c: Canvas, image: Array, horizon: float) -> None:
+    """Paint two sails and a hull a little below the horizon."""
+    place = np.array([c.between(0.15, 0.85), horizon + c.between(0.04, 0.12)])
+    parts = (
+        ([[0.02, -0.95], [0.45, -0.15], [0.02, -0.15]], c.palette.flat(0.9)),
+        ([[0.02, -0.8], [-0.3, -0.15], [0.02, -0.15]], c.palette.flat(0.7)),
+        ([[-0.4, -0.12], [0.55, -0.12], [0.35, 0.03], [-0.25, 0.03]], c.palette.flat(0.02)),
+    )
+    paint_parts(c, image, place, c.between(0.1, 0.2), parts)
 
 
 def nebula(c: Canvas) -> Array:
@@ -419,6 +436,8 @@ def nebula(c: Canvas) -> Array:
     gas, second, dust = (
         sample(fbm(c, cells, 6, gain=detail), c.x + swirl_x, c.y + swirl_y) for cells in (2, 2, 3)
     )
+    # Fine detail that the swirl has not smeared keeps the gas crisp.
+    gas = gas + 0.55 * (fbm(c, 9, 5, gain=0.62) - 0.5)
     x, y = c.between(0.25, 0.75), c.between(0.25, 0.75)
     turn = c.between(0, np.pi)
     # Gas gathers along a slanting band, as seen across a galaxy, around one bright nursery of stars.
@@ -501,7 +520,9 @@ def flames(c: Canvas) -> Array:
         up = np.clip((base - y) / reach, 0, 1.2)
         half = width * np.clip(1 - up, 0, 1) ** 0.8 * (0.75 + 1.1 * up) + 1e-3
         tongue = np.clip(1 - np.abs(x - centre - offset - 0.08 * np.sin(5 * up + 9 * offset)) / half, 0, 1)
+        tongue = tongue * smoothstep(1.0, 0.93, up)
         heat = np.maximum(heat, tongue * (1.05 - 0.5 * up)) + 0.22 * tongue * (1 - up)
+    heat += 0.5 * np.exp(-np.clip(base - y, 0, 2) / 0.1 - ((x - centre) / 0.32) ** 2)
     streaks = sample(fbm(c, 4, 5, stretch=2.2), x, y * 0.7)
     heat = heat**0.8 * (0.55 + 0.85 * streaks)
     smoke = warped_fbm(c, 2, 0.6)
@@ -590,7 +611,7 @@ def mandala(c: Canvas) -> Array:
 def _lightning(c: Canvas, layer: Array, start: Array, end: Array, width: float, forks: int) -> None:
     """Stroke a jagged path of 24 pieces; forks leave it downwards at a narrower width."""
     path = start + np.linspace(0, 1, 25)[:, None] * (end - start)
-    walk = np.cumsum(c.rng.normal(0, 0.022, 25))
+    walk = np.cumsum(c.rng.normal(0, 0.04, 25)) * np.hypot(*(end - start))
     path[:, 0] += walk - np.linspace(0, walk[-1], 25)
     for here, there in pairwise(path):
         stroke(c, layer, here, there, width, width)
@@ -623,8 +644,8 @@ def storm(c: Canvas) -> Array:
     rain = c.blank()
     for _ in range(40 + round(160 * c.mood.density)):
         start, length = c.rng.random(2) * 1.2 - 0.1, c.between(0.04, 0.13)
-        stroke(c, rain, start, start + length * np.array([-slant, 1.0]), 0.0005, 0.0012)
-    return mix(image, c.palette.flat(0.85), (0.2 + 0.3 * c.mood.density) * rain)
+        stroke(c, rain, start, start + length * np.array([-slant, 1.0]), 0.0008, 0.0018)
+    return mix(image, c.palette.flat(0.85), (0.28 + 0.3 * c.mood.density) * rain)
 
 
 def aurora(c: Canvas) -> Array:
@@ -637,7 +658,7 @@ def aurora(c: Canvas) -> Array:
         above = hem - c.y
         rays = 0.55 + 1.2 * ridge_line(c, 14 + 26 * c.mood.density, 3, gain=0.6)
         tall = c.between(0.12, 0.3) * (0.7 + 0.6 * c.mood.energy)
-        curtain = np.where(above > 0, np.exp(-above / tall), np.exp(above / 0.018)) * np.clip(rays, 0.1, 1.4)
+        curtain = np.where(above > 0, np.exp(-above / tall), np.exp(above / 0.035)) * np.clip(rays, 0.1, 1.4)
         fade = np.clip(above / tall / 1.6, 0, 1)
         colours = mix(c.palette(0.72 + 0 * above), c.accent(0.62 + 0 * above), fade)
         image = image + curtain * colours * c.between(0.45, 0.85)
@@ -646,11 +667,11 @@ def aurora(c: Canvas) -> Array:
         line = (
             shore - 0.13 * (1.5 - near) + 0.3 * (0.4 + 0.6 * c.mood.energy) * ridge_line(c, 3 + 3 * near, 7)
         )
-        image = mix(image, c.palette.flat(0.14 * (1.2 - near)), c.cover(c.y - line))
+        image = mix(image, c.palette.flat(0.16 * (1 - near)) * (1.0 - 0.45 * near), c.cover(c.y - line))
     if c.chance(0.6):
         return mirror(c, image, shore, 0.08 + 0.3 * c.mood.roughness)
     trees = firs(c, np.full(c.size, shore + 0.08), 8 + round(30 * c.mood.density), 0.26)
-    return mix(image, c.palette.flat(0.0), np.maximum(trees, c.cover(c.y - shore - 0.04)))
+    return mix(image, c.palette.flat(0.0) * 0.4, np.maximum(trees, c.cover(c.y - shore - 0.04)))
 
 
 def dunes(c: Canvas) -> Array:
@@ -664,7 +685,7 @@ def dunes(c: Canvas) -> Array:
     for index in range(count):
         near = (index + 1) / count
         crest = (
-            (0.5 + 0.6 * c.mood.energy) * (0.3 + 0.4 * near) * ridge_line(c, 1.6 + 0.5 * index, 3, gain=0.3)
+            (0.5 + 0.6 * c.mood.energy) * (0.3 + 0.4 * near) * ridge_line(c, 1.6 + 0.5 * index, 2, gain=0.3)
         )
         line = horizon + 0.02 + 0.5 * (near - 1 / count) ** 1.3 + crest
         below = c.y - line
@@ -686,12 +707,12 @@ def bokeh(c: Canvas) -> Array:
     image = mix(image, c.accent(0.4 + 0 * c.y), 0.5 * smoothstep(0.45, 0.8, fbm(c, 1.5, 2)))
     x0, y0, slope, bend = c.rng.random(), c.between(0.25, 0.75), c.rng.normal(0, 0.4), c.rng.normal(0, 0.9)
     strings = c.chance(0.5)
-    for index in range(14 + round(50 * c.mood.density)):
+    for _ in range(14 + round(50 * c.mood.density)):
         x, spread = c.between(-0.05, 1.05), c.rng.normal(0, 0.12 if strings else 0.5)
         y = y0 + slope * (x - x0) + bend * (x - x0) ** 2 + spread
         radius = (0.018 + 0.1 * c.rng.random() ** 1.8) * (1.25 - 0.4 * c.mood.density)
-        palette, tone = (c.palette, c.accent)[int(c.chance(0.35))], c.between(0.55, 1.0)
-        strength = c.between(0.2, 0.65) * (0.6 + 0.6 * c.mood.energy)
+        palette, tone = (c.palette, c.accent)[int(c.chance(0.35))], c.between(0.45, 0.95)
+        strength = c.between(0.2, 0.6) * (0.6 + 0.5 * c.mood.energy)
         window = c.window(x - 1.3 * radius, y - 1.3 * radius, x + 1.3 * radius, y + 1.3 * radius)
         gx, gy = c.grid(window)
         away = np.hypot(gx - x, gy - y) / radius
@@ -745,7 +766,8 @@ def reef(c: Canvas) -> Array:
             size = 0.045 + 0.035 * near
             _coral(c, mask, foot, c.rng.normal(0, 0.15), size, 0.012 + 0.008 * near, 4)
         lit = 0.3 * (1 - near) + 0.05 + 0.16 * shafts * (1 - near)
-        colours = c.palette(lit + 0.1 * (fbm(c, 9, 4) - 0.5)) if near < 1 else c.accent.flat(0.12)
+        colours = (c.accent if near == 0.5 else c.palette)(lit + 0.1 * near + 0.12 * (fbm(c, 9, 4) - 0.5))
+        colours = colours if near < 1 else c.accent.flat(0.1)
         image = mix(image, colours, mask)
         school, heading = c.rng.random(2) * (0.8, 0.45) + (0.1, 0.15), 1.0 if c.chance(0.5) else -1.0
         fish = c.blank()
@@ -753,14 +775,19 @@ def reef(c: Canvas) -> Array:
             x, y = school + c.rng.normal(0, (0.14, 0.07))
             _fish(c, fish, x, y, (0.035 + 0.05 * near) * c.between(0.7, 1.2), heading)
         image = mix(image, c.accent.flat(0.85) if near == 0.5 else c.palette.flat(0.15), fish)
-    bubbles = c.blank()
-    for _ in range(4 + round(24 * c.mood.density)):
+    return image + 0.5 * _bubbles(c, 4 + round(24 * c.mood.density)) * c.palette.flat(1.0)
+
+
+def _bubbles(c: Canvas, count: int) -> Array:
+    """A layer of bright rings, faintly filled."""
+    layer = c.blank()
+    for _ in range(count):
         x, y, radius = c.rng.random(), c.rng.random(), c.between(0.005, 0.018)
         window = c.window(x - 2 * radius, y - 2 * radius, x + 2 * radius, y + 2 * radius)
         gx, gy = c.grid(window)
         ring = np.hypot(gx - x, gy - y)
-        bubbles[window] += c.cover(0.0025 - np.abs(ring - radius)) + 0.25 * c.cover(radius - ring)
-    return image + 0.5 * bubbles * c.palette.flat(1.0)
+        layer[window] += c.cover(0.0025 - np.abs(ring - radius)) + 0.25 * c.cover(radius - ring)
+    return layer
 
 
 def snowfall(c: Canvas) -> Array:
@@ -789,36 +816,39 @@ def snowfall(c: Canvas) -> Array:
 
 
 def _snow_range(c: Canvas, image: Array, horizon: float, near: float, side: float) -> Array:
-    """A mountain range with a sunlit and a shaded flank to every peak, sinking into mist."""
-    reach = (0.55 + 0.7 * c.mood.energy) * (1.0 - 0.3 * near)
-    crest = 0.11 - np.abs(ridge_line(c, 2.5 + 1.5 * near, 7, gain=0.36 + 0.15 * c.mood.roughness))
-    line = horizon - 0.1 + 0.14 * near - reach * crest - 0.06 * (1 - near)
-    below = c.y - line
-    slope = np.gradient(ndimage.gaussian_filter1d(line, c.size / 90)) * c.size
-    rock = fbm(c, 6, 6, gain=0.62) - 0.5
-    # Gullies zigzag down from each peak: the flank's border is the crest's slope read aslant.
-    turned = np.interp(c.x + side * 0.35 * below + 0.14 * rock, c.x[0], slope) * side
-    lit = smoothstep(-0.2, 0.2, turned + 0.9 * rock)
-    bare = smoothstep(0.06, 0.16, rock * (0.6 + 0.8 * c.mood.roughness) + 0.3 * below)
-    tone = (0.46 - 0.1 * near) + 0.42 * lit - 0.28 * bare * (1 - 0.5 * lit)
-    image = mix(image, c.palette(tone + 0.06 * (1 - near)), c.cover(below))
-    return mix(image, c.palette.flat(0.66), 0.6 * smoothstep(-0.06, 0.16, c.y - horizon))
+    """Peaks with a sunlit and a shaded flank each, tall ones behind, sinking into mist."""
+    count = 3 + round(2 * near)
+    centres = (c.rng.permutation(count) + c.rng.uniform(0.1, 0.9, count)) / count
+    heights = np.sort(c.rng.uniform(0.4, 1.0, count))[::-1]
+    rock = fbm(c, 7, 6, gain=0.62) - 0.5
+    for centre, height in zip(centres.tolist(), heights.tolist(), strict=True):
+        left, right = c.between(0.55, 0.95), c.between(0.55, 0.95)
+        offset = c.x - centre
+        flank = np.where(offset < 0, left, right) * (0.75 + 0.5 * c.mood.energy) * np.abs(offset)
+        jag = (0.05 + 0.1 * c.mood.roughness) * ridge_line(c, 6, 6, gain=0.6)
+        summit = horizon + 0.03 + 0.05 * near - height * (0.27 + 0.2 * c.mood.energy) * (1 - 0.45 * near)
+        below = c.y - summit - flank - jag
+        # The border of the two flanks zigzags down from the peak; bare rock shows in streaks.
+        fall = np.clip(c.y - summit, 0, 1)
+        lit = smoothstep(-0.012, 0.02, side * offset + fall * (0.12 + 0.7 * rock))
+        bare = smoothstep(0.02, 0.2, (0.7 + 0.6 * c.mood.roughness) * rock + 0.5 * below - 0.06)
+        tone = 0.46 + 0.08 * (1 - near) + 0.42 * lit - 0.2 * bare + 0.3 * fall * (1 - lit)
+        image = mix(image, c.palette(tone), c.cover(below))
+    return mix(image, c.palette.flat(0.68), 0.5 * smoothstep(-0.06, 0.16, c.y - horizon))
 
 
 def _cabin(c: Canvas, image: Array, ground: Array) -> Array:
     """A hut with snow on its roof and one warm window."""
     x, size = c.between(0.15, 0.85), c.between(0.05, 0.08)
     place = np.array([x, ground[int(x * c.size)] + 0.05])
-    parts = (
+    parts: Parts = (
         ([[-1, -1], [1, -1], [1, 0.1], [-1, 0.1]], c.palette.flat(0.08)),
         ([[-1.35, -0.85], [0, -1.9], [1.35, -0.85]], c.palette.flat(0.98)),
         ([[-0.3, -0.7], [0.3, -0.7], [0.3, -0.2], [-0.3, -0.2]], np.array([1.0, 0.8, 0.42])[:, None, None]),
     )
-    for corners, colour in parts:
-        window, mask = polygon(c, np.array(corners) * size + place)
-        image[:, *window] = mix(image[:, *window], colour, mask)
+    paint_parts(c, image, place, size, parts)
     light = c.blank()
-    splat(c, light, *(place - (0, 0.45 * size)), size, 0.35)
+    splat(c, light, place[0], place[1] - 0.45 * size, size, 0.35)
     return image + light * np.array([1.0, 0.62, 0.3])[:, None, None]
 
 
@@ -962,7 +992,7 @@ def finish(c: Canvas, image: Array) -> Array:
     """Grade a painted picture: glow, grain by roughness, contrast by energy, exposure, shoulder."""
     image = bloom(c, image, 0.16, 0.05)
     grain = fbm(c, 48, 2, gain=1.0) - 0.5
-    image = image * (1 + (0.01 + 0.4 * c.mood.roughness**1.7) * grain)
+    image = image * (1 + (0.01 + 0.32 * c.mood.roughness**1.6) * grain)
     image = image * (1.03 - 0.45 * ((c.x - 0.5) ** 2 + (c.y - 0.5) ** 2))
     middle = 0.2 + 0.4 * c.mood.brightness
     image = middle + (image - middle) * (0.86 + 0.32 * c.mood.energy)

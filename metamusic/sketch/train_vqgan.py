@@ -107,8 +107,10 @@ class Training:
 
     def __init__(self, folder: Path, seed: int, recipe: Recipe) -> None:
         self.folder, self.seed, self.recipe = folder, seed, recipe
-        torch.manual_seed(seed)  # initial weights only; every later draw is counted by step
-        self.model = VQGAN(recipe.config).to(memory_format=torch.channels_last).requires_grad_(True).train()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)  # the initial weights; every later draw is counted by step
+            model = VQGAN(recipe.config)
+        self.model = model.to(memory_format=torch.channels_last).requires_grad_(True).train()
         self.model.codebook.requires_grad_(False)  # follows its latents instead
         self.average = {name: value.clone() for name, value in self.model.state_dict().items()}
         trained = [value for value in self.model.parameters() if value.requires_grad]
@@ -258,46 +260,46 @@ class Codebook:
 
 
 class Pictures:
-    """Crops of the shards at hand; shards that appear while training goes on are picked up."""
+    """Crops of the shards at hand; shards that appear while training goes on are picked up.
+
+    The few pictures drawn at 256 px and the many drawn at 128 px with their sounds are shown equally
+    often: the model has to paint at both sizes.
+    """
 
     def __init__(self, folder: Path, look_again: int = 500) -> None:
         self.folder, self.look_again = folder, look_again
-        self.shards: dict[tuple[str, int], Tensor] = {}
-        self.asked = 0
+        self.shards: dict[str, dict[int, Tensor]] = {"pictures": {}, "pairs": {}}
+        self.batches = 0
 
     def crops(self, count: int, size: int, rng: np.random.Generator) -> Tensor:
-        """Random crops [count, 3, size, size] in [0, 1]: as drawn, or halved from twice the size."""
-        self._refresh()
-        return torch.stack([self._crop(size, rng) for _ in range(count)]).contiguous(
-            memory_format=torch.channels_last)
+        """Random crops [count, 3, size, size] in [0, 1], some mirrored."""
+        if self.batches % self.look_again == 0:
+            self._look()
+        self.batches += 1
+        crops = torch.stack([self._crop(size, rng) for _ in range(count)])
+        return crops.contiguous(memory_format=torch.channels_last)
 
     def _crop(self, size: int, rng: np.random.Generator) -> Tensor:
-        shards = list(self.shards.values())
-        shard = shards[rng.choice(len(shards), p=self.odds)]
-        picture = shard[rng.integers(len(shard))]
-        # Pictures are painted at 128 and at 256 px; half of the crops of large ones show them halved.
-        scale = 2 if picture.shape[-1] >= 2 * size and picture.shape[-1] > dataset.PAIR_SIZE and rng.random() < 0.5 else 1
-        top, left = rng.integers(picture.shape[-1] - scale * size + 1, size=2)
+        kinds = [shards for shards in self.shards.values() if shards]
+        shards = kinds[rng.integers(len(kinds))]
+        pictures = shards[sorted(shards)[rng.integers(len(shards))]]
+        picture = pictures[rng.integers(len(pictures))]  # [3, S, S]
+        side = picture.shape[-1]
+        scale = 2 if side >= 2 * max(size, dataset.PAIR_SIZE) and rng.random() < 0.3 else 1
+        top, left = rng.integers(side - scale * size + 1, size=2)
         crop = picture[:, top:top + scale * size, left:left + scale * size].float() / 255
         crop = F.avg_pool2d(crop, scale) if scale > 1 else crop
         return crop.flip(-1) if rng.random() < 0.5 else crop
 
-    def _refresh(self) -> None:
-        self.asked += 1
-        if self.shards and self.asked % self.look_again:
-            return
-        for kind, load in (("pictures", dataset.picture_shard), ("pairs", _pair_pictures)):
+    def _look(self) -> None:
+        """Load what is new; draw the first shard if nothing is there at all."""
+        if not dataset.shards_at_hand("pictures", self.folder):
+            dataset.picture_shard(0, self.folder)
+        for kind, shards in self.shards.items():
             for number in dataset.shards_at_hand(kind, self.folder):
-                if (kind, number) not in self.shards:
-                    self.shards[kind, number] = torch.from_numpy(load(number, self.folder))
-        if not self.shards:
-            self.shards["pictures", 0] = torch.from_numpy(dataset.picture_shard(0, self.folder))
-        weights = np.array([len(shard) for shard in self.shards.values()], float)
-        self.odds = weights / weights.sum()
-
-
-def _pair_pictures(shard: int, folder: Path) -> np.ndarray:
-    return dataset.pair_shard(shard, folder).pictures
+                if number not in shards:
+                    with np.load(dataset.shard_file(self.folder, kind, number)) as arrays:
+                        shards[number] = torch.from_numpy(arrays["pictures"])  # the sounds stay on disk
 
 
 # -- the yardstick ------------------------------------------------------------------------------------

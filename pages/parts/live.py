@@ -1,0 +1,88 @@
+"""A render at work: the growing picture, and one line on where it stands."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from pages.parts import lines, media, problem, store, words
+
+if TYPE_CHECKING:
+    from db import RenderRow
+
+_HERE = Path(__file__).parent
+_HTML = """
+<figure class="live">
+  <div class="frame" data-empty="true"><img alt=""><div class="hint"></div></div>
+  <div class="strip" role="progressbar" aria-label="Progress" aria-valuemin="0" aria-valuemax="100" hidden><canvas></canvas></div>
+  <figcaption class="line"><span class="now"></span><span class="rest"></span><span class="hears"></span></figcaption>
+</figure>
+"""
+_LIVE = st.components.v2.component(
+    "metamusic_live", html=_HTML, css=(_HERE / "live.css").read_text(),
+    js=(_HERE / "wave.js").read_text() + (_HERE / "live.js").read_text())
+
+
+def empty(hint: str, key: str) -> None:
+    """The easel before the first picture."""
+    _LIVE(data={"id": None, "src": None, "aspect": 1, "hint": hint}, key=key)
+
+
+def draw(render: "RenderRow", key: str) -> None:
+    """The card of one render, at work or just finished."""
+    settings, progress = render.settings, render.progress or {}
+    picture = next((role for role in ("final", "preview", "poster", "thumb")
+                    if role in render.assets and render.assets[role].mime.startswith("image")), None)
+    _LIVE(data={"id": render.id, "src": media.asset_url(render, picture) if picture else None, "alt": render.title,
+                "aspect": settings.get("width", 1) / max(1, settings.get("height", 1)),
+                "hint": _hint(render), "working": render.active, "now": _now(render), "rest": _rest(render),
+                "hears": f"Hears {progress['listening']}" if render.active and progress.get("listening") else "",
+                "share": words.share_done(render) if render.active else None,
+                "peaks": (render.song.analysis or {}).get("peaks")}, key=key)
+    if render.active:
+        if len(progress.get("losses") or []) > 2:
+            lines.draw({"loss": progress["losses"]}, key=f"{key}_loss", height=56)
+        st.button("Stopping" if render.cancel_requested else "Stop, keep what exists", icon=":material/stop:",
+                  key=f"{key}_cancel_{render.id}", on_click=_cancel, args=(render.id,), type="tertiary",
+                  disabled=render.cancel_requested)
+
+
+@problem.kept
+def _cancel(render_id: int) -> None:
+    from metamusic import studio
+
+    studio.cancel(store.open_store(), render_id)
+
+
+def _hint(render: "RenderRow") -> str:
+    """What the empty frame says."""
+    if render.state == "queued":
+        return "Waiting for the worker."
+    return "Warming up: the first picture comes in a moment." if render.active else ""
+
+
+def _now(render: "RenderRow") -> str:
+    """Where it stands, in a few words."""
+    if render.state == "queued":
+        place = store.open_store().queue_position(render.id) or 1
+        return "Next in the queue" if place <= 1 else f"{place - 1} before it in the queue"
+    if render.state == "interrupted":
+        return "Interrupted; it goes on by itself"
+    if not render.active:
+        return render.title
+    progress: dict[str, Any] = render.progress or {}
+    if not progress.get("step"):
+        return "Warming up"
+    if render.kind == "video":
+        return f"Frame {progress.get('frame', 0)} of {progress.get('frames', 0)}"
+    return f"Step {progress['step']} of {progress.get('steps', 0)}"
+
+
+def _rest(render: "RenderRow") -> str:
+    """How long it still takes, or what became of it."""
+    if render.active:
+        left = (render.progress or {}).get("eta_s")
+        return f"{words.about(left)} left" if left else ""
+    if render.state == "done":
+        return f"{words.KIND[render.kind]} painted in {words.about(render.seconds)}"
+    return {"cancelled": "Stopped; what existed is kept", "failed": "Failed"}.get(render.state, "")
