@@ -30,12 +30,18 @@ async def lifespan(_: Any) -> AsyncIterator[None]:
         await anyio.to_thread.run_sync(store.open_store)
     except MetaMusicError as error:
         print(f"metamusic: {error}", file=sys.stderr)
-    yield
-    await anyio.to_thread.run_sync(store.close_store)
+        yield
+        return
+    try:
+        yield
+    finally:
+        await anyio.to_thread.run_sync(store.close_store)
 
 
 os.environ[media.SERVED] = "1"
 app = st.App(CHECKOUT / "app.py", lifespan=lifespan, routes=media.routes())
 
 if __name__ == "__main__":
-    app.run()
+    from streamlit.web.cli import main  # not app.run(): only the command line reads STREAMLIT_* variables
+
+    main(["run", str(CHECKOUT / "serve.py"), *sys.argv[1:]])

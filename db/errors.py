@@ -18,7 +18,7 @@ class StoreProblem(Exception):
     def __str__(self) -> str:
         return f"{self.message} {self.cure}".strip()
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
         return type(self), (self.message, self.cure)
 
 

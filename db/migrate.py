@@ -1,6 +1,7 @@
 """Bringing a database to this code's tables: under a lock, after a backup, never backwards."""
 
 import logging
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,7 +24,7 @@ log = logging.getLogger(__name__)
 def migrate(url: str, home: Path) -> None:
     """Upgrade the database at `url` to the newest revision; several processes may ask at once."""
     with FileLock(home / "migrate.lock"):
-        # Batch migrations drop and remake tables: with foreign keys on, that would delete what points at them.
+        # Batch migrations drop and remake tables: with foreign keys on, that deletes what points at them.
         engine = make_engine(url, foreign_keys=False)
         try:
             _upgrade(engine, home)
@@ -41,6 +42,8 @@ def _upgrade(engine: Engine, home: Path) -> None:
     if current is not None and has_rows(engine):
         back_up(engine, home / "backups", head or "base")
     with engine.execution_options(write=True).begin() as connection:
+        if engine.dialect.name == "postgresql":  # the file lock only holds on this machine
+            connection.execute(text("SELECT pg_advisory_xact_lock(7304)"))
         command.upgrade(configuration(connection), "head")
         _check_references(connection)
     log.info("database migrated from %s to %s", current, head)
@@ -69,8 +72,8 @@ def back_up(engine: Engine, folder: Path, revision: str) -> Path | None:
     target = folder / f"before-{revision}.sqlite3"
     if target.exists():  # an earlier attempt failed half way; its backup is the older and the better one
         target = folder / f"before-{revision}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}.sqlite3"
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text("VACUUM INTO :target"), {"target": str(target)})
+    with closing(engine.raw_connection()) as connection:  # VACUUM wants to be outside of any transaction
+        connection.cursor().execute("VACUUM INTO ?", (str(target),))
     return target
 
 
@@ -99,4 +102,4 @@ def _check_references(connection: Connection) -> None:
         lost = connection.execute(text("PRAGMA foreign_key_check")).first()
         if lost is not None:
             raise StoreProblem(f"The migration would leave a row of {lost[0]} that points at nothing.",
-                               "Nothing was changed. Please report this with the file data/backups.")
+                               "Nothing was changed. Please report this.")

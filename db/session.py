@@ -80,7 +80,8 @@ def _explained() -> Iterator[None]:
     except OperationalError as error:
         reason = str(error.orig)
         if "disk is full" in reason:
-            raise DiskFull("There is no room left for the database.", "Free some space and try again.") from error
+            raise DiskFull("There is no room left for the database.",
+                           "Free some space and try again.") from error
         if "locked" in reason:
             raise StoreProblem(f"Another program held the database for more than {BUSY_SECONDS} s.",
                                "Close what else has it open, then try again.") from error

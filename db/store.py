@@ -1,1 +1,49 @@
-class Store: ...
+"""The store as one object: `Store.open(home)` and all verbs as methods of it."""
+
+from pathlib import Path
+
+from sqlalchemy import select
+
+from db.files import Files
+from db.migrate import migrate
+from db.models import Asset, Render, Song
+from db.presets import Presets
+from db.queue import Queue
+from db.renders import Renders
+from db.session import Sessions, make_engine
+from db.songs import Songs
+
+DATABASE = "metamusic.sqlite3"
+
+
+class Store(Songs, Renders, Queue, Presets):
+    """Songs, renders, presets and their files; safe to share between threads."""
+
+    def __init__(self, home: Path, url: str) -> None:
+        self.home = home
+        self.url = url
+        self.files = Files(home)
+        self.sessions = Sessions(make_engine(url))
+
+    @classmethod
+    def open(cls, home: Path, url: str | None = None) -> "Store":
+        """The store in a data folder, brought up to date; `url` names another database than its own."""
+        home = Path(home).resolve()
+        Files(home)  # makes the folder, or says why it cannot
+        url = url or f"sqlite:///{home / DATABASE}"
+        migrate(url, home)
+        return cls(home, url)
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.sessions.engine.dispose()
+
+    def sweep(self) -> int:
+        """Remove files of yesterday that no row points at, unless something runs; returns how many."""
+        with self.sessions.read() as session:
+            if session.scalar(select(Render.id).where(Render.state == "running").limit(1)) is not None:
+                return 0
+            known = {*session.scalars(select(Song.digest)), *session.scalars(select(Asset.digest))}
+            unfinished = set(session.scalars(select(Render.id).where(Render.state != "done")))
+        return self.files.sweep(known, unfinished)
+

@@ -4,11 +4,11 @@ imageio-ffmpeg brings ffmpeg along, but no ffprobe; what a file is, ffmpeg print
 that is read here. Arguments travel as lists, never through a shell.
 """
 
+import contextlib
 import re
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -69,7 +69,7 @@ class Log:
 
     @property
     def disk_full(self) -> bool:
-        return any("No space left on device" in text or "Disk quota exceeded" in text for _, text in self.lines)
+        return any(words in self.text for words in ("No space left on device", "Disk quota exceeded"))
 
     @property
     def text(self) -> str:
@@ -81,10 +81,13 @@ class Process:
 
     def __init__(self, arguments: Sequence[str], *, stdin: int = subprocess.DEVNULL,
                  stdout: int = subprocess.DEVNULL) -> None:
-        self._errors = tempfile.TemporaryFile()
-        command = [executable(), "-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+info", *arguments]
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process, see end()
+        command = [executable(), "-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+info",
+                   *arguments]
         try:
-            self._process = subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=self._errors)
+            # A session of its own: Ctrl-C in a terminal is for us to hear, not for an encoder in mid-film.
+            self._process = subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=self._errors,
+                                             start_new_session=True)
         except BaseException:
             self._errors.close()
             raise
@@ -119,15 +122,13 @@ class Process:
             self._process.kill()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
-                try:
+                with contextlib.suppress(OSError):  # unflushed frames for a process that is gone
                     pipe.close()
-                except OSError:  # unflushed frames for a process that is gone
-                    pass
         self._process.wait()
         self._errors.close()
 
 
-@contextmanager
+@contextlib.contextmanager
 def running(arguments: Sequence[str], **pipes: int) -> Iterator[Process]:
     """A Process that is ended on leaving, also when its reader stops half way."""
     process = Process(arguments, **pipes)

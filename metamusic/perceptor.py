@@ -129,6 +129,9 @@ class Perceptor(nn.Module):
     PackError if the audio tower was made for another CLIP: equal width proves nothing.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, config: PerceptorConfig) -> None:
         super().__init__()
         _check_spaces(config)
@@ -248,8 +251,10 @@ class NarrowResNet(ResNet):
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         if self.config.pool == "mean":
             return x.mean((2, 3))
-        # In a very short clip only one cell may be left; its spread is then nought, not undefined.
-        return torch.cat([x.mean((2, 3)), x.std((2, 3), correction=0)], dim=1)
+        # In a very short clip only one cell may be left; its spread is then nought, not undefined, and
+        # the small constant keeps the slope of the root finite there.
+        spread = torch.sqrt(x.var((2, 3), correction=0) + 1e-6)
+        return torch.cat([x.mean((2, 3)), spread], dim=1)
 
     def forward(self, clips: Tensor) -> Tensor:
         """Features of clips [N, T]."""

@@ -36,9 +36,10 @@ def frame_count(duration_s: float, fps: float) -> int:
 
 def plan_segments(beats: Sequence[float], frames: int, fps: float,
                   beats_per_segment: int, longest_s: float) -> list[Segment]:
-    """Segments that tile the frames [0, frames): a border at every `beats_per_segment`-th beat, long gaps halved.
+    """Segments that tile the frames [0, frames): one per `beats_per_segment` beats, long gaps halved.
 
-    beats: seconds from the start of the region, in any order; those outside of it are left out before counting.
+    beats: seconds from the start of the region, in any order; those outside of it are left out before
+    counting.
     longest_s: a gap longer than this is halved until it is not.
     No segment is longer than `longest_s` (give or take the rounding to a frame), none is empty, and none is
     shorter than SHORTEST_S (or half of `longest_s`, where that is less) unless the film itself is.
@@ -50,15 +51,15 @@ def plan_segments(beats: Sequence[float], frames: int, fps: float,
     inside = sorted(beat for beat in beats if 0 <= beat < end)
     borders = _bisect_long(_keep_apart(inside[::beats_per_segment], end), longest_s)
     cuts = sorted({math.floor(border * fps + 0.5) for border in borders} | {0, frames})
-    return [Segment(index, first, last) for index, (first, last) in enumerate(zip(cuts, cuts[1:], strict=False))]
+    return [Segment(index, *span) for index, span in enumerate(zip(cuts, cuts[1:], strict=False))]
 
 
 def target_at(frame: float, segments: Sequence[Segment], fade_s: float, fps: float) -> tuple[int, int, float]:
     """What is heard at `frame`: segment i turning into segment j, of which w in [0, 1] has arrived.
 
-    Around each border the targets cross-fade linearly over `fade_s` seconds, half before and half after it; a fade
-    never reaches past the middle of either segment, so two fades never meet and each middle is pure (i == j, w == 0).
-    With `fade_s` > 0 the share of every segment is continuous in time; with 0 it jumps at the border.
+    Around each border the targets cross-fade linearly over `fade_s` seconds, half before and half after it; a
+    fade never reaches past the middle of either segment, so two fades never meet and each middle is pure
+    (i == j, w == 0). With `fade_s` > 0 every segment's share is continuous in time; with 0 it jumps.
     """
     here = bisect.bisect_right(segments, frame, key=lambda segment: segment.first) - 1
     here = min(max(here, 0), len(segments) - 1)
@@ -78,7 +79,7 @@ def _half_fade(left: Segment, right: Segment, fade_s: float, fps: float) -> floa
 
 
 def _keep_apart(times: Sequence[float], end: float) -> list[float]:
-    """0, those of the sorted `times` that keep SHORTEST_S from their left neighbour and from `end`, and `end`."""
+    """0, those of the sorted `times` that keep SHORTEST_S from the one before and from `end`, and `end`."""
     kept = [0.0]
     for time in times:
         if time - kept[-1] >= SHORTEST_S and end - time >= SHORTEST_S:

@@ -37,7 +37,7 @@ def bank_choice(segment: int, settings: RenderSettings, models: Models, targets:
     wish = targets.wish(segment)
     if wish is None:  # silence without a text: the seed alone leads
         return int(ranks.argmax())
-    near = (models.bank.embeds @ wish).topk(min(CHOICE, len(ranks))).indices.cpu()
+    near = models.bank.nearest(wish, CHOICE).cpu()
     return int(near[ranks[near].argmax()])
 
 
@@ -45,8 +45,7 @@ def bank_choice(segment: int, settings: RenderSettings, models: Models, targets:
 def bank_picture(index: int, models: Models, height: int, width: int) -> Tensor:
     """A bank picture fitted to [1, 3, height, width]."""
     assert models.bank is not None and models.vqgan is not None
-    codes = models.bank.codes[index:index + 1].long().to(models.device)
-    return fit(models.vqgan.decode(models.vqgan.lookup(codes)), height, width)
+    return fit(models.bank.picture(index, models.vqgan), height, width)
 
 
 @torch.no_grad()

@@ -15,7 +15,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from types import ModuleType
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -88,7 +88,7 @@ class VQGAN(nn.Module):
         with torch.device("meta"):
             model = cls(config)
         model.load_state_dict(_checked(model.state_dict(), state), assign=True)
-        return model.requires_grad_(False).to(memory_format=torch.channels_last)
+        return model.requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     # -- pictures and latents -------------------------------------------------------------------------
 
@@ -151,23 +151,23 @@ class _StraightThrough(torch.autograd.Function):
     """Forward the quantised latent, backward the identity (Bengio et al. 2013)."""
 
     @staticmethod
-    def forward(ctx, quantised: Tensor, latent: Tensor) -> Tensor:
+    def forward(ctx: Any, quantised: Tensor, latent: Tensor) -> Tensor:
         return quantised.view_as(quantised)
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[None, Tensor]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
         return None, gradient
 
 
 class _ClampWithGrad(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, values: Tensor, low: float, high: float) -> Tensor:
+    def forward(ctx: Any, values: Tensor, low: float, high: float) -> Tensor:
         ctx.low, ctx.high = low, high
         ctx.save_for_backward(values)
         return values.clamp(low, high)
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         (values,) = ctx.saved_tensors
         excess = values - values.clamp(ctx.low, ctx.high)
         return gradient * (gradient * excess >= 0), None, None
@@ -186,9 +186,10 @@ def _checked(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dic
     """The weights that the model wants, or a PackError that names what does not fit."""
     weights = {name: value for name, value in state.items() if not name.startswith(TRAINING_ONLY)}
     cure = "Fetch the pack again, or correct the vqgan configuration in its pack.json."
-    for names, what in ((expected.keys() - weights.keys(), "lack"), (weights.keys() - expected.keys(), "have unknown")):
-        if names:
-            raise PackError(f"The VQGAN weights {what} {_listed(names)}.", cure)
+    if missing := expected.keys() - weights.keys():
+        raise PackError(f"The VQGAN weights lack {_listed(missing)}.", cure)
+    if unknown := weights.keys() - expected.keys():
+        raise PackError(f"The VQGAN has no place for the weights {_listed(unknown)}.", cure)
     for name, value in weights.items():
         if value.shape != expected[name].shape:
             raise PackError(f"The VQGAN weight {name} should have shape {tuple(expected[name].shape)}, "
@@ -217,7 +218,7 @@ def _towers(config: VQGANConfig) -> tuple[nn.Module, nn.Module]:
 
 
 @lru_cache
-def _taming(norm_groups: int) -> ModuleType:
+def _taming(norm_groups: int) -> Any:
     """A private instance of taming's module with our norms and attention.
 
     Its classes look their parts up in their module, so an instance of the module that is ours alone
@@ -225,7 +226,7 @@ def _taming(norm_groups: int) -> ModuleType:
     """
     spec = importlib.util.find_spec("taming.modules.diffusionmodules.model")
     assert spec and spec.loader, "taming-transformers is a requirement of this package"
-    module = importlib.util.module_from_spec(spec)
+    module: Any = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
 
     class FusedAttention(module.AttnBlock):

@@ -27,10 +27,10 @@ def tiny_models(bank: bool = True) -> Models:
         torch.manual_seed(0)
         perceptor, vqgan = Perceptor(PERCEPTOR), VQGAN(VQGAN_CONFIG)
         torch.nn.init.normal_(vqgan.quantize.embedding.weight)
-        codes = torch.randint(0, 32, (20, 16, 16)).to(torch.int32)
+        codes = torch.randint(0, 32, (20, 16, 16))
         embeds = torch.nn.functional.normalize(torch.randn(20, 16), dim=-1)
-    return Models(info=None, vqgan=vqgan, perceptor=perceptor, device="cpu",
-                  bank=Bank(codes=codes, embeds=embeds, size=64) if bank else None)
+    return Models(info=None, vqgan=vqgan, perceptor=perceptor, device=torch.device("cpu"),
+                  bank=Bank(codes=codes.to(torch.uint16), embeds=embeds) if bank else None)
 
 
 def make_song(seconds: float = 3.0, silent: bool = False) -> Song:

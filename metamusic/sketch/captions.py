@@ -44,7 +44,7 @@ ADJECTIVES: dict[str, tuple[tuple[str, ...], ...]] = {
         _words("icy, freezing, frozen, glacial, eerie, dissonant, arctic"),
         _words("cold, chilly, cool, sad, melancholic, minor, wintry"),
         _words("bittersweet, wistful, temperate, dreamy, pensive, nostalgic"),
-        _words("warm, friendly, sweet, happy, major, cosy, tender hearted"),
+        _words("warm, friendly, sweet, happy, major, cosy, heartfelt"),
         _words("hot, scorching, joyful, burning, tropical, blissful, sunny"),
     ),
     "roughness": (

@@ -13,7 +13,8 @@ Letters: n items, S pixels, T samples.
 
 import os
 from collections.abc import Callable
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import astuple, dataclass
+from functools import partial
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -67,13 +68,13 @@ def picture_shard(shard: int, folder: Path = TRAINING) -> np.ndarray:
 
 def pair_shard(shard: int, folder: Path = TRAINING) -> Pairs:
     """Shard of 500 pairs; drawn, played and described if the file is not there yet."""
-    make = lambda: asdict(_pairs(_PAIRS, shard * PAIRS_PER_SHARD, PAIRS_PER_SHARD))  # noqa: E731
+    make = partial(_pairs, _PAIRS, shard * PAIRS_PER_SHARD, PAIRS_PER_SHARD)
     return Pairs(**_kept(shard_file(folder, "pairs", shard), make))
 
 
 def held_out_pairs(draw: int, folder: Path = TRAINING) -> Pairs:
     """256 pairs that no trainer ever sees; another `draw` gives others, equally unseen."""
-    make = lambda: asdict(_pairs(_HELD_OUT_PAIRS, draw * HELD_OUT_PER_DRAW, HELD_OUT_PER_DRAW))  # noqa: E731
+    make = partial(_pairs, _HELD_OUT_PAIRS, draw * HELD_OUT_PER_DRAW, HELD_OUT_PER_DRAW)
     return Pairs(**_kept(shard_file(folder, "held-out", draw), make))
 
 
@@ -103,11 +104,12 @@ def _pictures(purpose: int, first: int, count: int, size: int) -> np.ndarray:
                      for number in range(first, first + count)])
 
 
-def _pairs(purpose: int, first: int, count: int) -> Pairs:
+def _pairs(purpose: int, first: int, count: int) -> dict[str, np.ndarray]:
+    """The fields of `Pairs` for `count` sampled moments."""
     numbers = range(first, first + count)
     moments = [_moment(purpose, number) for number in numbers]
     items = list(zip(moments, numbers, strict=True))
-    return Pairs(
+    return dict(
         pictures=np.stack([_picture(moment, purpose, number, PAIR_SIZE) for moment, number in items]),
         audio=np.stack([_sound(moment, purpose, number) for moment, number in items]),
         moods=np.array([astuple(moment.mood) for moment in moments], np.float32),
@@ -117,10 +119,12 @@ def _pairs(purpose: int, first: int, count: int) -> Pairs:
 
 
 def _moment(purpose: int, number: int) -> Moment:
+    """What item `number` is a picture and a sound of."""
     return sample_moment(rng_for(purpose, number, _MOMENT))
 
 
 def _picture(moment: Moment, purpose: int, number: int, size: int) -> np.ndarray:
+    """uint8 [3, size, size]"""
     from metamusic.sketch.scenes import draw
 
     picture = draw(moment, rng_for(purpose, number, _PICTURE), size)
@@ -128,6 +132,7 @@ def _picture(moment: Moment, purpose: int, number: int, size: int) -> np.ndarray
 
 
 def _sound(moment: Moment, purpose: int, number: int) -> np.ndarray:
+    """float16 [T]"""
     from metamusic.sketch.music import play
 
     return play(moment, rng_for(purpose, number, _SOUND), CLIP_SECONDS).astype(np.float16)
@@ -150,6 +155,6 @@ def _kept(path: Path, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np
     path.parent.mkdir(parents=True, exist_ok=True)
     # Our own temporary name: two makers of one shard must not write into each other's file.
     unfinished = path.with_name(f".{path.stem}.{os.getpid()}.npz")
-    np.savez(unfinished, **arrays)
+    np.savez(unfinished, **arrays)  # type: ignore[arg-type]
     unfinished.replace(path)
     return arrays

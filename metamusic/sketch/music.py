@@ -576,10 +576,15 @@ def _subdivision(density: float) -> int:
     return 1 if density < 0.25 else 2 if density < 0.6 else 4
 
 
+def _share(bar: Bar) -> float:
+    """The velocity of one tone of a chord: thick chords are not louder than thin ones."""
+    return 1.2 / np.sqrt(len(bar.chord))
+
+
 def _hold(bar: Bar) -> Iterable[Event]:
     """The chord, held for the bar."""
     for pitch in bar.chord:
-        yield Event(0, 4.1, pitch, 0.7)
+        yield Event(0, 4.1, pitch, _share(bar))
 
 
 def _drone(bar: Bar) -> Iterable[Event]:
@@ -598,14 +603,14 @@ def _strum(bar: Bar) -> Iterable[Event]:
     """The chord, spread a little like fingers over strings, two to four times a bar."""
     for beat in np.arange(0, BEATS_PER_BAR, 2 if bar.density < 0.4 else 1):
         for index, pitch in enumerate((bar.chord[0] - 12, *bar.chord)):
-            yield Event(beat + 0.06 * index, 2, pitch, 0.6)
+            yield Event(beat + 0.06 * index, 2, pitch, 0.8 * _share(bar))
 
 
 def _arpeggio(bar: Bar) -> Iterable[Event]:
     """The chord up and down, one note at a time."""
     tones = (*bar.chord, bar.chord[0] + 12)
     order = (*tones, *tones[-2:0:-1])
-    step = 1 / max(2, _subdivision(bar.density))
+    step = 1 / _subdivision(bar.density)
     for index in range(int(BEATS_PER_BAR / step)):
         velocity = 0.8 if index % 4 == 0 else 0.6
         yield Event(index * step, max(step * 1.5, 0.6), order[index % len(order)], velocity)
@@ -614,7 +619,7 @@ def _arpeggio(bar: Bar) -> Iterable[Event]:
 def _cascade(bar: Bar) -> Iterable[Event]:
     """The chord tumbling down two octaves, over and over."""
     tones = [pitch + 12 * octave for octave in (1, 0) for pitch in reversed(bar.chord)]
-    step = 1 / max(2, _subdivision(bar.density))
+    step = 1 / _subdivision(bar.density)
     for index in range(int(BEATS_PER_BAR / step)):
         yield Event(index * step, max(step * 1.5, 0.5), tones[index % len(tones)], 0.7)
 
@@ -629,9 +634,9 @@ def _patter(bar: Bar) -> Iterable[Event]:
 
 def _cross(bar: Bar) -> Iterable[Event]:
     """Three against four: the second hand of an interlocking pattern."""
-    notes = 12 if bar.density > 0.4 else 6
+    notes = 3 * _subdivision(bar.density) if bar.density < 0.8 else 24
     for index in range(notes):
-        yield Event(index * BEATS_PER_BAR / notes, 0.5, bar.chord[-1 - index % 3], 0.7)
+        yield Event(index * BEATS_PER_BAR / notes, 0.5, bar.chord[-1 - index % min(3, len(bar.chord))], 0.7)
 
 
 def _melody(bar: Bar) -> Iterable[Event]:
@@ -647,8 +652,8 @@ def _melody(bar: Bar) -> Iterable[Event]:
 
 
 def _pulse(bar: Bar) -> Iterable[Event]:
-    """The root in eighths, with an octave now and then."""
-    step = 0.5 if bar.density < 0.75 else 0.25
+    """The root over and over, with an octave now and then."""
+    step = 1 / min(2, _subdivision(bar.density)) if bar.density < 0.75 else 0.25
     for index in range(int(BEATS_PER_BAR / step)):
         leap = 12 * (bar.motif[index % STEPS_PER_BAR] > 0.8)
         yield Event(index * step, step * 0.85, bar.chord[0] + leap, 0.9 if index % 2 == 0 else 0.65)
@@ -686,7 +691,7 @@ def _stab(bar: Bar) -> Iterable[Event]:
     beats = (0, 1.5, 2.5) if bar.density < 0.5 else (0, 0.75, 1.5, 2.5, 3.25)
     for beat in beats:
         for pitch in bar.chord:
-            yield Event(beat, 0.7, pitch, 0.7)
+            yield Event(beat, 0.7, pitch, _share(bar))
 
 
 def _swoop(bar: Bar) -> Iterable[Event]:
@@ -700,8 +705,8 @@ def _swoop(bar: Bar) -> Iterable[Event]:
 PATTERNS: dict[str, Callable[[Bar], Iterable[Event]]] = {
     function.__name__.removeprefix("_"): function
     for function in (
-        _hold, _drone, _bed, _strum, _arpeggio, _cascade, _patter, _cross, _melody, _pulse, _bass, _riff, _sparkle,
-        _stab, _swoop,
+        _hold, _drone, _bed, _strum, _arpeggio, _cascade, _patter, _cross, _melody, _pulse, _bass, _riff,
+        _sparkle, _stab, _swoop,
     )
 }  # fmt: skip
 
@@ -930,16 +935,18 @@ def feel_of(mood: Mood, score: Score, rng: Rng, rate: int = SAMPLE_RATE) -> Feel
     """Turns a mood into tempo, key, register and touch, with some chance about it."""
     warmth = np.clip(mood.warmth + rng.normal(0, 0.05), 0, 1)
     scales, voicing, progressions = CLIMATES[min(len(CLIMATES) - 1, int(warmth * len(CLIMATES)))]
+    scale = scales[rng.integers(len(scales))]
+    density = float(np.clip(mood.density + rng.normal(0, 0.05), 0, 1))
     return Feel(
         bpm=(58 + 112 * mood.density) * score.pace ** (1 - mood.density) * rng.uniform(0.92, 1.08),
         root=38 + 22 * mood.brightness + rng.uniform(-3.5, 3.5),
-        scale=scales[rng.integers(len(scales))],
-        voicing=voicing,
+        scale=scale,
+        voicing=thicken(voicing, scale, density),
         progression=progressions[rng.integers(len(progressions))],
-        density=float(np.clip(mood.density + rng.normal(0, 0.05), 0, 1)),
+        density=density,
         drums=score.drums * max(0.0, mood.energy - 0.2) * rng.uniform(0.7, 1.3),
         bass=max(0.0, mood.energy - 0.55) * rng.uniform(0.5, 1.3),
-        bustle=1.1 * max(0.0, mood.density - 0.4) * rng.uniform(0.7, 1.3),
+        bustle=1.8 * max(0.0, mood.density - 0.25) * rng.uniform(0.7, 1.3),
         colour=Colour(
             shine=float(np.clip(mood.brightness + rng.normal(0, 0.08), 0, 1)),
             softness=float(np.clip(1 - 1.1 * mood.energy + rng.normal(0, 0.08), 0, 1)),
@@ -947,6 +954,12 @@ def feel_of(mood: Mood, score: Score, rng: Rng, rate: int = SAMPLE_RATE) -> Feel
             rate=rate,
         ),
     )
+
+
+def thicken(voicing: tuple[int, ...], scale: tuple[int, ...], density: float) -> tuple[int, ...]:
+    """A chord of two to six tones: a bare interval in sparse music, two octaves in dense."""
+    tones = 2 + round(4 * density)
+    return tuple(voicing[tone % len(voicing)] + len(scale) * (tone // len(voicing)) for tone in range(tones))
 
 
 def add_at(mix: np.ndarray, sound: np.ndarray, start: int, level: float) -> None:
@@ -1000,7 +1013,7 @@ def _play_part(part: Part, feel: Feel, seconds: float, entry_s: float, rng: Rng)
 
 
 def _bar(feel: Feel, octave: int, number: int, motif: np.ndarray) -> Bar:
-    """The chord and scale of bar `number`, moved by `octave`, kept between the double bass and the piccolo."""
+    """Chord and scale of bar `number`, moved by `octave`, kept between double bass and piccolo."""
     root = feel.root + 12 * octave
     root += 12 * max(0, np.ceil((28 - root) / 12)) - 12 * max(0, np.ceil((root - 84) / 12))
     degree = feel.progression[number % len(feel.progression)]
@@ -1140,7 +1153,7 @@ def _guest(rng: Rng) -> Part:
 def _pentatonic(feel: Feel, mood: Mood) -> Feel:
     """The same feel on five notes."""
     scale = PENTATONIC[int(mood.warmth > 0.45)]
-    return replace(feel, scale=scale, voicing=(0, 2, 4))
+    return replace(feel, scale=scale, voicing=thicken((0, 2, 4), scale, feel.density))
 
 
 def limit(sound: np.ndarray, knee: float = 0.7) -> np.ndarray:

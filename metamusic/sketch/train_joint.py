@@ -12,7 +12,7 @@ import math
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ class Recipe:
     """What worked. Times are shares of the whole budget."""
 
     batch: int = 64
-    learning_rate: float = 2e-3
+    learning_rate: float = 1.5e-3
     warm_up: int = 100  # steps
     last_rate: float = 0.01  # of the first
     weight_decay: float = 0.02
@@ -59,8 +59,21 @@ class Recipe:
     checkpoint_s: float = 120.0
 
 
+@dataclass(frozen=True)
+class Report:
+    """Where a training stands: the share of its budget in [0, 1], steps, seconds of work, and news."""
+
+    share: float
+    step: int
+    seconds: float
+    news: str
+
+    def __str__(self) -> str:
+        return f"{self.share:4.0%} step {self.step} {self.seconds:.0f} s {self.news}"
+
+
 def train_joint(folder: Path = dataset.TRAINING, seed: int = 0, *, minutes: float,
-                recipe: Recipe | None = None, progress: Callable[[str], None] = print) -> dict[str, float]:
+                recipe: Recipe | None = None, progress: Callable[[Report], None] = print) -> dict[str, float]:
     """Train until `minutes` of work are spent, over all runs together; resumes from `folder`/joint.pt.
 
     Leaves joint_export.safetensors, the moving average of the towers, at every checkpoint; shards of
@@ -71,12 +84,12 @@ def train_joint(folder: Path = dataset.TRAINING, seed: int = 0, *, minutes: floa
     saved = time.monotonic()
     while (share := training.seconds / 60 / minutes) < 1:
         loss = training.advance(share)
-        if training.step % 100 == 0:
-            progress(f"{share:4.0%} step {training.step} {training.seconds:.0f} s loss {loss:.3f} "
-                     f"pairs {len(training.material)}")
+        if training.step % 50 == 0:
+            progress(Report(share, training.step, training.seconds,
+                            f"loss {loss:.3f} on {len(training.material)} pairs"))
         if time.monotonic() - saved > training.recipe.checkpoint_s:
             training.save()
-            progress(f"  validation {training.validate()}")
+            progress(Report(share, training.step, training.seconds, f"validation {training.validate()}"))
             saved = time.monotonic()
     training.save()
     return training.validate()
@@ -179,7 +192,8 @@ class Material:
 
     def read(self, items: np.ndarray, rng: np.random.Generator) -> Tensor:
         """Tokens [B, context] of new captions."""
-        moments = [Moment(Mood(*map(float, self.moods[item])), SCENE_NAMES[self.scenes[item]]) for item in items]
+        moods, scenes = self.moods[items].tolist(), self.scenes[items]
+        moments = [Moment(Mood(*mood), SCENE_NAMES[scene]) for mood, scene in zip(moods, scenes, strict=True)]
         return self.perceptor.tokenizer([describe(moment, rng) for moment in moments])
 
     @staticmethod
@@ -194,7 +208,8 @@ class Training:
     def __init__(self, folder: Path, seed: int, recipe: Recipe) -> None:
         self.folder, self.seed, self.recipe = folder, seed, recipe
         torch.manual_seed(seed)  # initial weights only; every later draw is counted by step
-        self.student = Student(PLAIN).to(memory_format=torch.channels_last).train()
+        self.student = Student(PLAIN).train()
+        self.student.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = {name: value.clone() for name, value in self.student.state_dict().items()}
         self.optimiser = torch.optim.AdamW(_groups(self.student, recipe.weight_decay),
                                            lr=recipe.learning_rate, betas=(0.9, 0.98), fused=True)
@@ -211,8 +226,9 @@ class Training:
         loss = self._loss(rng)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.student.parameters(), 2.0)
-        self.optimiser.step()
+        norm = torch.nn.utils.clip_grad_norm_(self.student.parameters(), 2.0)
+        if torch.isfinite(norm):  # one infinite slope would otherwise end the whole training
+            self.optimiser.step()
         self._follow()
         self.step += 1
         if self.step % 500 == 0:
@@ -222,9 +238,10 @@ class Training:
 
     def _loss(self, rng: np.random.Generator) -> Tensor:
         recipe, material = self.recipe, self.material
-        items = material.draw(recipe.batch, recipe.hard_scenes if rng.random() < recipe.hard_share else None, rng)
-        seen, heard, read = self.student(material.look(items, recipe, rng), material.listen(items, recipe, rng),
-                                         material.read(items, rng))
+        few = recipe.hard_scenes if rng.random() < recipe.hard_share else None
+        items = material.draw(recipe.batch, few, rng)
+        pictures, sounds = material.look(items, recipe, rng), material.listen(items, recipe, rng)
+        seen, heard, read = self.student(pictures, sounds, material.read(items, rng))
         moods, scenes = torch.from_numpy(material.moods[items]), torch.from_numpy(material.scenes[items])
         by_sound, by_text, sound_text = self.student.scales
         contrasts = (contrast(heard, seen, by_sound, recipe.sharpest)
@@ -244,7 +261,8 @@ class Training:
         decay = min(self.recipe.average_decay, (1 + self.step) / (10 + self.step))
         state = self.student.state_dict()
         moving = [name for name, value in state.items() if value.is_floating_point()]
-        torch._foreach_lerp_([self.average[name] for name in moving], [state[name] for name in moving], 1 - decay)
+        slow, quick = [self.average[name] for name in moving], [state[name] for name in moving]
+        torch._foreach_lerp_(slow, quick, 1 - decay)
 
     def perceptor(self) -> Perceptor:
         """The moving average, frozen, ready to judge."""
@@ -294,10 +312,10 @@ def retrieval(perceptor: Perceptor, pairs: dataset.Pairs, among: int = 64) -> di
                       for some in torch.from_numpy(pairs.pictures).split(64)])
     heard = torch.stack([perceptor.embed_audio(clip.astype(np.float32)) for clip in pairs.audio])
     read = perceptor.embed_text([str(captions[0]) for captions in pairs.captions])
-    figures = {}
+    figures: dict[str, float] = {}
     for name, queries in (("audio_image", heard), ("text_image", read)):
-        draws = [ranks(q, p) for q, p in zip(queries.split(among), seen.split(among), strict=True) if len(q) == among]
-        rank = torch.cat(draws)
+        draws = zip(queries.split(among), seen.split(among), strict=True)
+        rank = torch.cat([ranks(asked, answers) for asked, answers in draws if len(asked) == among])
         figures |= {f"{name}_r{k}": round((rank < k).float().mean().item(), 4) for k in (1, 5)}
     return figures
 
@@ -354,7 +372,8 @@ def write(path: Path, how: Callable[[Path], object]) -> None:
 
 def _groups(student: Student, weight_decay: float) -> list[dict[str, Any]]:
     """Weights with decay; norms, biases, temperatures and words, which may be rare, without."""
-    decayed, free = [], []
+    decayed: list[nn.Parameter] = []
+    free: list[nn.Parameter] = []
     for name, value in student.named_parameters():
         (free if value.ndim < 2 or "embedding" in name else decayed).append(value)
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]

@@ -1,8 +1,9 @@
 """Settings and facts as they are read: groups of labels and values, one block of HTML for all of them."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
@@ -11,6 +12,10 @@ from pages.parts import words
 from pages.parts.form import KNOBS
 
 Rows = Sequence[tuple[str, str]]
+MARK = "\u2022"  # before the label of what is not as by default
+
+if TYPE_CHECKING:
+    from db import RenderRow
 
 
 def draw(groups: Mapping[str, Rows]) -> None:
@@ -28,16 +33,26 @@ def of_settings(settings: Mapping[str, Any]) -> dict[str, Rows]:
             for group in GROUPS}
 
 
-def differences(one: Mapping[str, Any], other: Mapping[str, Any], names: tuple[str, str]) -> None:
-    """A table of what differs, each render in its colour; or the word that nothing does."""
+def of_run(render: "RenderRow") -> dict[str, Rows]:
+    """How it was made: the weights, the plan, the versions, the scores."""
+    made = [("Weights", f"{render.pack} {render.pack_digest[:8]}"), ("Seed", str(render.seed)),
+            ("Begun", _moment(render.started_at)), ("Finished", _moment(render.finished_at)),
+            ("Painting took", words.about(render.seconds) if render.seconds else ""),
+            ("Attempts", str(render.attempts) if render.attempts > 1 else ""),
+            ("Run again of", f"no. {render.parent_id}" if render.parent_id else ""), ("Preset", render.preset or "")]
+    return {"This run": [row for row in made if row[1]], "Scores": _flat(render.scores), "Plan": _flat(render.plan or {}),
+            "Versions": _flat(render.versions)}
+
+
+def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> None:
+    """What differs, each render's value behind its colour; or the word that nothing does."""
     rows = [(knob.label, words.value(knob, one.get(name)), words.value(knob, other.get(name)))
             for name, knob in KNOBS.items() if one.get(name) != other.get(name)]
     if not rows:
         st.html('<p class="mm-quiet">The same settings.</p>')
         return
-    head = "".join(f'<th class="c{i}">{escape(name)}</th>' for i, name in enumerate(names))
-    body = "".join(f"<tr><th>{escape(label)}</th><td>{escape(a)}</td><td>{escape(b)}</td></tr>" for label, a, b in rows)
-    st.html(f'<table class="mm-diff"><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table>')
+    cells = "".join(f"<div><dt>{escape(label)}</dt><dd>{escape(a)}</dd><dd>{escape(b)}</dd></div>" for label, a, b in rows)
+    st.html(f'<dl class="mm-diff">{cells}</dl>')
 
 
 def _group(title: str, rows: Rows) -> str:
@@ -46,7 +61,19 @@ def _group(title: str, rows: Rows) -> str:
     return f"<section><h3>{escape(title)}</h3><dl>{lines}</dl></section>"
 
 
-MARK = "\u2022"
+def _flat(facts: Mapping[str, Any]) -> Rows:
+    """A dictionary as it is, nested ones spelled out."""
+    rows = []
+    for key, raw in facts.items():
+        if isinstance(raw, Mapping):
+            rows += [(f"{key} {label}", value) for label, value in _flat(raw)]
+        else:
+            rows.append((str(key).replace("_", " "), words.value(None, raw)))
+    return rows
+
+
+def _moment(moment: datetime | None) -> str:
+    return moment.astimezone().strftime("%-d %B %Y, %H:%M") if moment else ""
 
 
 def _marked(label: str, own: bool) -> str:

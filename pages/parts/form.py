@@ -12,8 +12,9 @@ from typing import Any
 
 import streamlit as st
 
-from metamusic.settings import GROUPS, Knob, RenderSettings, knobs
-from pages.parts import words
+from metamusic import studio
+from metamusic.settings import BUILT_IN_PRESETS, GROUPS, Knob, RenderSettings, knobs
+from pages.parts import problem, store, words
 
 KNOBS: dict[str, Knob] = {knob.name: knob for knob in knobs()}
 ON_THE_PAGE = ("kind", "text")  # drawn by the Studio itself, not among the settings
@@ -98,6 +99,14 @@ def draw_groups() -> None:
             field(knob.name)
 
 
+def draw_presets() -> None:
+    """Draft, Standard, Fine, and the team's own."""
+    offered = studio.presets(store.open_store())
+    if preset() in offered:
+        st.session_state["form_follow"] = preset()
+    st.pills("Preset", list(offered), key="form_follow", on_change=_follow, label_visibility="collapsed")
+
+
 def draw_changes() -> None:
     """What differs from the preset; a click on a chip takes it back."""
     differing = changed()
@@ -130,6 +139,14 @@ def _write(name: str) -> None:
     values()[name] = tuple(raw) if KNOBS[name].type is tuple else raw
 
 
+@problem.kept
+def _follow() -> None:
+    name = st.session_state["form_follow"] or preset()
+    offered = studio.presets(store.open_store())
+    if name in offered:
+        follow(name, offered[name], team=name not in BUILT_IN_PRESETS)
+
+
 def _take_back() -> None:
     name = st.session_state["form_changes"]
     if name:
@@ -146,7 +163,13 @@ def _shown(knob: Knob, value: Any) -> Any:
 
 def _widget(knob: Knob, **looks: Any) -> None:
     label = f"{knob.label} ({knob.unit})" if knob.unit else knob.label
-    if knob.type is tuple:
+    if knob.name == "kind":
+        st.segmented_control(label, knob.choices, format_func=words.KIND.get, label_visibility="collapsed",
+                             required=True, **looks)
+    elif knob.name == "text":
+        st.text_area(label, height=80, placeholder="Words to see in it besides the music, such as: a storm over the sea",
+                     label_visibility="collapsed", **looks)
+    elif knob.type is tuple:
         st.multiselect(label, knob.choices, **looks)
     elif knob.choices:
         st.selectbox(label, knob.choices, **looks)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from db import StoreProblem
 from metamusic.errors import MetaMusicError
 from pages.parts import problem, store
 
@@ -19,5 +20,5 @@ def draw(page: st.Page) -> None:
         store.open_store()
         problem.show_kept()
         page.run()
-    except MetaMusicError as error:
+    except (MetaMusicError, StoreProblem) as error:
         problem.show(error.message, error.cure)

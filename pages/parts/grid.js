@@ -29,6 +29,7 @@ export default function ({ data, parentElement, setStateValue, setTriggerValue }
       if (image.getAttribute("src") !== item.src) image.src = item.src
       frame.append(image)
     }
+    else frame.append(silhouette(item.peaks ?? []))
     if (item.share != null) {
       const bar = element("div", "share"); bar.style.setProperty("--done", item.share); frame.append(bar)
     }
@@ -94,6 +95,17 @@ function element(name, className, text) {
   made.className = className
   if (text != null) made.textContent = text
   return made
+}
+
+// The song's outline, where there is no picture.
+function silhouette(peaks) {
+  const box = element("div", "silhouette"), loudest = Math.max(0.01, ...peaks)
+  box.append(...peaks.map(peak => {
+    const bar = document.createElement("i")
+    bar.style.height = `${Math.max(4, peak / loudest * 100)}%`
+    return bar
+  }))
+  return box
 }
 
 function filmMark() {

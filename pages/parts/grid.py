@@ -9,7 +9,7 @@ import streamlit as st
 from pages.parts import media, words
 
 if TYPE_CHECKING:
-    from db import RenderRow
+    from db import RenderRow, SongRow
 
 _HERE = Path(__file__).parent
 _GRID = st.components.v2.component(
@@ -36,9 +36,24 @@ def _tile(render: "RenderRow") -> dict[str, Any]:
     settings = render.settings
     final = render.assets.get("final")
     return {
-        "id": render.id, "title": render.title, "sub": render.song.title,
+        "id": render.id, "title": render.title, "sub": _under(render),
         "src": media.asset_url(render, role) if role else None,
         "aspect": round(settings.get("width", 1) / max(1, settings.get("height", 1)), 3),
         "badge": words.clock(final.duration_s) if final and final.duration_s else "",
         "state": "" if render.state == "done" else render.state, "word": words.STATE[render.state],
-        "share": words.share_done(render) if render.active else None}
+        "share": words.share_done(render) if render.active else None,
+        "peaks": None if role else _few(render.song)}
+
+
+def _under(render: "RenderRow") -> str:
+    """The line under a title: the song, unless the title is the song; then the words or the day."""
+    if render.song.title not in render.title:
+        return render.song.title
+    return str(render.settings.get("text") or words.ago(render.created_at))
+
+
+def _few(song: "SongRow", count: int = 40) -> list[float]:
+    """A handful of the song's peaks: what stands for a picture where there is none."""
+    peaks = (song.analysis or {}).get("peaks") or [0.1]
+    span = max(1, len(peaks) // count)
+    return [max(peaks[place:place + span]) for place in range(0, len(peaks), span)][:count]

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from metamusic import studio
 from pages.parts import lines, media, problem, store, words
 
 if TYPE_CHECKING:
@@ -49,8 +50,6 @@ def draw(render: "RenderRow", key: str) -> None:
 
 @problem.kept
 def _cancel(render_id: int) -> None:
-    from metamusic import studio
-
     studio.cancel(store.open_store(), render_id)
 
 

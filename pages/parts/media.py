@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
+from db import StoreProblem
 from metamusic.errors import MetaMusicError
 from pages.parts import store
 
@@ -82,7 +83,7 @@ def _row(verb: str, request: Request) -> Any:
     """The row that a URL names, or None."""
     try:
         return getattr(store.open_store(), verb)(request.path_params["id"])
-    except MetaMusicError:
+    except (MetaMusicError, StoreProblem):
         return None
 
 

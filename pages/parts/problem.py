@@ -8,8 +8,10 @@ from typing import Any
 
 import streamlit as st
 
+from db import StoreProblem
 from metamusic.errors import MetaMusicError
 
+_MENDABLE = (MetaMusicError, StoreProblem)  # both have a message and a cure
 _KEPT = "problem"  # what a callback ran into, shown by the run that follows it
 
 
@@ -24,7 +26,7 @@ def told() -> Iterator[None]:
     """Turns a MetaMusicError of the block into the box; everything else stays a bug."""
     try:
         yield
-    except MetaMusicError as error:
+    except _MENDABLE as error:
         show(error.message, error.cure)
 
 
@@ -35,7 +37,7 @@ def kept(callback: Callable[..., Any]) -> Callable[..., Any]:
         st.session_state.pop(_KEPT, None)
         try:
             return callback(*args, **kwargs)
-        except MetaMusicError as error:
+        except _MENDABLE as error:
             st.session_state[_KEPT] = (error.message, error.cure)
     return careful
 

@@ -1,20 +1,19 @@
 """Choosing a song: from the library, by dropping a file, or the demo; and hearing it out in the background."""
 
-import threading
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from pages.parts import problem, store
+from metamusic import studio
+from metamusic.settings import RenderSettings
+from pages.parts import background, form, problem, stage, store
 
 if TYPE_CHECKING:
     from db import SongRow
 
-TYPES = ["mp3", "wav", "flac", "ogg", "oga", "opus", "m4a", "aac", "mp4", "mov", "webm", "mkv", "aif", "aiff", "wma"]
+TYPES = ["audio", "video"]  # what the file dialogue offers; the store decides
 _CHOSEN = "song_id"
 _DROPPED = "dropped"  # counts uploads: a new number empties the drop field
-_listening: set[int] = set()
-_gate = threading.Lock()
 
 
 def chosen() -> "SongRow | None":
@@ -51,40 +50,54 @@ def draw() -> "SongRow | None":
 @problem.kept
 def take_demo() -> None:
     """Composes the demo song, or finds it, and puts it on the desk."""
-    from metamusic import studio
-
     choose(studio.demo_song(store.open_store()).id)
+
+
+@problem.kept
+def render_demo() -> None:
+    """The empty gallery's one action: a first picture of the demo song."""
+    opened = store.open_store()
+    song = studio.demo_song(opened)
+    choose(song.id)
+    studio.submit(opened, song.id, RenderSettings(), preset="Standard", submit_key="first-demo")
+
+
+def draw_region(song: "SongRow") -> None:
+    """The song's waveform, and the stretch of it that will be painted."""
+    start = min(float(form.values()["start"]), max(0.0, song.duration_s - 0.5))
+    length = form.values()["duration"]
+    end = min(song.duration_s, start + length) if length else song.duration_s
+    analysis = heard(song)
+    stage.choose(song, analysis, (start, end), lambda first, last: _move(song, first, last), key="desk")
+    for note in song.notes:
+        st.caption(note)
+    if analysis is None:
+        _wait_for(song.id)
+
+
+@st.fragment(run_every=1.0)
+def _wait_for(song_id: int) -> None:
+    """Looks whether the song has been heard out, then lets the page draw it."""
+    song = store.open_store().get_song(song_id)
+    if song is None or song.analysis is not None:
+        st.rerun()
+    st.caption("Listening for beats")
+
+
+def _move(song: "SongRow", start: float, end: float) -> None:
+    """The region the user drew; up to the song's end is an open end."""
+    whole = end >= song.duration_s - 0.05
+    form.put(start=round(start, 2), duration=None if whole else round(end - start, 2))
 
 
 def heard(song: "SongRow") -> dict[str, Any] | None:
     """Beats and peaks of the song, or None while a thread is still listening to it."""
-    if song.analysis is not None:
-        return song.analysis
-    with _gate:
-        if song.id in _listening:
-            return None
-        _listening.add(song.id)
-    threading.Thread(target=_listen, args=(song.id,), daemon=True, name=f"listening-{song.id}").start()
-    return None
-
-
-def _listen(song_id: int) -> None:
-    """The first hearing takes seconds; the page does not wait for it."""
-    from metamusic import studio
-    from metamusic.errors import MetaMusicError
-
-    try:
-        studio.analysis(store.open_store(), song_id)
-    except MetaMusicError as error:  # the waveform stays empty; a render would say the same aloud
-        print(f"metamusic: could not hear song {song_id} out: {error}")
-    finally:
-        with _gate:
-            _listening.discard(song_id)
+    if song.analysis is None:
+        background.ready(("song", song.id), lambda: studio.analysis(store.open_store(), song.id))
+    return song.analysis
 
 
 def _pick() -> None:
-    from pages.parts import form
-
     choose(st.session_state["song_choice"])
     form.put(start=0.0, duration=None)
 
@@ -92,9 +105,6 @@ def _pick() -> None:
 @problem.kept
 def _take() -> None:
     """A dropped file goes to the store at once, and the drop field is emptied."""
-    from metamusic import studio
-    from pages.parts import form
-
     dropped = st.session_state.get(f"drop_{st.session_state.get(_DROPPED, 0)}")
     st.session_state[_DROPPED] = st.session_state.get(_DROPPED, 0) + 1
     if dropped is not None:

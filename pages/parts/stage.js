@@ -19,6 +19,8 @@ export default function ({ data, parentElement, setStateValue }) {
     media.hidden = !data.media
     if (data.media) media.append(pictureOf(data.media))
   }
+  media.style.height = data.tall ?? ""
+  media.style.setProperty("--tall", data.tall ?? data.limit ?? "72vh")
   const film = media.querySelector("video")
 
   // -- sound ----------------------------------------------------------------------------------
@@ -29,6 +31,7 @@ export default function ({ data, parentElement, setStateValue }) {
   const now = () => offset + (player.currentTime || 0)
   const playing = () => !player.paused && !player.ended
   play.hidden = !!film || !song.src
+  find(".stage").classList.toggle("film", !!film)
 
   function seek(seconds) {
     const bound = Math.min(Math.max(seconds, self.region.start), self.region.end - 0.02)
@@ -87,8 +90,9 @@ export default function ({ data, parentElement, setStateValue }) {
       context.fillRect(x(at) - 1, 0, 2, waveHeight)
     }
     find(".from").textContent = clock(self.touched ? at : start)
-    find(".what").textContent = [data.caption, choose || start > 0 || end < length - 0.05
-      ? `${clock(start)} to ${clock(end)}, ${seconds(end - start)} of ${clock(length)}` : clock(length),
+    find(".what").textContent = [data.caption, start > 0.05 || end < length - 0.05
+      ? `${clock(start)} to ${clock(end)}, ${seconds(end - start)} of ${clock(length)}`
+      : choose ? `The whole song, ${clock(length)}` : clock(length),
       song.tempo ? `${Math.round(song.tempo)} beats a minute` : ""].filter(Boolean).join("  ·  ")
     canvas.setAttribute("aria-valuetext", `${clock(start)} to ${clock(end)}`)
   }

@@ -44,11 +44,15 @@ def choose(song: "SongRow", analysis: dict[str, Any] | None, region: tuple[float
                  "region": {"start": region[0], "end": region[1]}}, key=state, on_region_change=moved)
 
 
-def show(render: "RenderRow", analysis: dict[str, Any] | None, key: str) -> None:
-    """What a finished render made, above the stretch of song it was made from."""
+def show(render: "RenderRow", analysis: dict[str, Any] | None, key: str, *,
+         limit: str = "72vh", tall: str | None = None) -> None:
+    """What a finished render made, above the stretch of song it was made from.
+
+    limit: no picture is higher (a CSS length). tall: every picture gets this room, so that two of them line up.
+    """
     start = float(render.settings.get("start") or 0)
     span = render.settings.get("duration") or max(0.5, render.song.duration_s - start)
-    _STAGE(data={"song": _song(render.song, analysis), "media": _media(render), "caption": render.song.title,
+    _STAGE(data={"song": _song(render.song, analysis), "media": _media(render), "limit": limit, "tall": tall, "caption": render.song.title,
                  "region": {"start": start, "end": min(start + span, render.song.duration_s)}}, key=key)
 
 

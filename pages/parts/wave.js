@@ -35,13 +35,14 @@ function surface(canvas) {
 
 // The song as bars. `look(from, to)` gives [colour, opacity] for the bar covering that share of the song.
 function bars(context, peaks, width, height, look) {
+  const loudest = Math.max(0.01, ...peaks)                   // a quiet song is drawn as tall as a loud one
   const pitch = 4, count = Math.max(1, Math.floor(width / pitch)), middle = height / 2
   for (let i = 0; i < count; i++) {
     const first = Math.floor(i * peaks.length / count)
     const last = Math.max(first + 1, Math.floor((i + 1) * peaks.length / count))
     let high = 0
     for (let j = first; j < last && j < peaks.length; j++) high = Math.max(high, peaks[j])
-    const half = Math.max(1, Math.pow(high, 0.85) * (middle - 1))
+    const half = Math.max(1, Math.pow(high / loudest, 0.85) * (middle - 1))
     const [colour, opacity] = look(i / count, (i + 1) / count)
     context.globalAlpha = opacity; context.fillStyle = colour
     context.beginPath(); context.roundRect(i * pitch + 0.5, middle - half, 2.5, 2 * half, 1.25); context.fill()

@@ -46,6 +46,8 @@ def value(knob: "Knob | None", raw: Any) -> str:
     """A setting's value with its unit, as it is read."""
     if raw is None:
         return {"duration": "to the end", "seed": "drawn"}.get(knob.name if knob else "", "none")
+    if knob and knob.name == "kind":
+        return KIND[raw]
     if isinstance(raw, bool):
         return "yes" if raw else "no"
     if isinstance(raw, (list, tuple)):

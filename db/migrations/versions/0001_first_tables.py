@@ -104,5 +104,6 @@ def upgrade() -> None:
     op.create_table(
         "render_tags",
         sa.Column("render_id", sa.Integer, sa.ForeignKey("renders.id", ondelete="CASCADE"), primary_key=True),
-        sa.Column("tag_id", sa.Integer, sa.ForeignKey("tags.id", ondelete="CASCADE"), primary_key=True, index=True),
+        sa.Column("tag_id", sa.Integer, sa.ForeignKey("tags.id", ondelete="CASCADE"), primary_key=True,
+                  index=True),
     )

@@ -1,0 +1,34 @@
+"""How much work a render is, in looks: what judging one cutout costs. For estimates and the time left.
+
+Only proportions matter here. What a look takes on this machine is learnt from its own past renders; until
+there is one, SECONDS_PER_LOOK is a guess.
+"""
+
+from metamusic.settings import RenderSettings
+
+LOOKS_PER_DECODE = 20  # at 256 x 256, with its gradient: 15 measured for the sketch pack, 28 for ViT-B/32
+SECONDS_PER_LOOK = 0.025  # two cores of a server, sketch pack
+COARSE_SIDE = 128  # a picture whose shorter side is less has no half-size stage (as render.py has it)
+
+
+def effort(settings: RenderSettings, frames: int, steps: int | None = None) -> float:
+    """Looks of the whole render, or of its first `steps` optimisation steps."""
+    whole = settings.steps + (frames - 1) * settings.steps_per_frame
+    done = whole if steps is None else min(steps, whole)
+    first = min(done, settings.steps)
+    coarse = min(first, _coarse_steps(settings))
+    full = _decode(settings) + settings.cutouts
+    work = coarse * (_decode(settings) / 4 + settings.cutouts) + (first - coarse) * full
+    later = done - first
+    # Between two frames the picture is moved, encoded and shown: about one more decode.
+    return work + later * full + later / settings.steps_per_frame * _decode(settings)
+
+
+def _decode(settings: RenderSettings) -> float:
+    return LOOKS_PER_DECODE * settings.width * settings.height / 256**2
+
+
+def _coarse_steps(settings: RenderSettings) -> int:
+    if min(settings.width, settings.height) < COARSE_SIDE:
+        return 0
+    return round(settings.coarse_share * settings.steps)

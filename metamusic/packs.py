@@ -1,0 +1,367 @@
+"""Packs: sets of weights that fit together, each in a folder of its own with a manifest.
+
+    checkpoints/sketch/pack.json              name, title, space, licence, files with size and sha256,
+                                              the shapes of the networks, settings that suit the pack
+    checkpoints/sketch/vqgan.safetensors ...  the weights, half precision on disk, single in use
+
+A pack is checked before it is used: every file there, whole and unchanged, everything in one space.
+What does not fit is refused with what was expected, what came and the cure; nothing is replaced by
+something similar. Torch is imported only by what loads or writes weights: listing packs is cheap.
+
+Letters: M pictures in the bank, D embedding width, h w latent cells, H W pixels.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from metamusic.errors import PackError, SettingsError
+from metamusic.settings import CHECKOUT, RenderSettings
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from metamusic.perceptor import Perceptor, PerceptorConfig
+    from metamusic.vqgan import VQGAN, VQGANConfig
+
+MANIFEST = "pack.json"
+FORMAT = 1
+
+# What a pack may hold. The perceptor comes either whole or as the two files that were published.
+Role = Literal["vqgan", "perceptor", "clip", "audio", "bank"]
+
+
+def checkpoints() -> Path:
+    """The folder of all packs: METAMUSIC_CHECKPOINTS, or checkpoints/ in the checkout."""
+    named = os.environ.get("METAMUSIC_CHECKPOINTS")
+    return Path(named).expanduser().resolve() if named else CHECKOUT / "checkpoints"
+
+
+# -- the manifest -------------------------------------------------------------------------------------
+
+
+class PackFile(BaseModel):
+    """One file of a pack. A plain name: a manifest cannot reach out of its folder."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    file: str = Field(pattern=r"^\w[\w.-]*$")
+    bytes: int = Field(ge=1)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+PackName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=64)]
+
+
+class PackInfo(BaseModel):
+    """What a pack says of itself.
+
+    vqgan and perceptor: the fields of VQGANConfig and PerceptorConfig; vqgan is None for a pack that
+    can only judge. defaults: settings that suit this pack better than the general ones. card: what it
+    was trained on and what it cannot do, Markdown.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = 1
+    name: PackName
+    title: str
+    space: str = Field(min_length=1)
+    licence: str
+    card: str = ""
+    files: dict[Role, PackFile]
+    vqgan: dict[str, Any] | None = None
+    perceptor: dict[str, Any]
+    defaults: dict[str, Any] = {}
+
+    @property
+    def folder(self) -> Path:
+        """Where its files lie."""
+        return checkpoints() / self.name
+
+    @property
+    def digest(self) -> str:
+        """sha256 over all that can change a pixel: the files, and the shapes they are loaded into."""
+        content = {"files": {role: file.sha256 for role, file in self.files.items()},
+                   "vqgan": self.vqgan, "perceptor": self.perceptor}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def path(self, role: Role) -> Path:
+        """The file of a role; KeyError if the pack has none."""
+        return self.folder / self.files[role].file
+
+
+def available() -> list[PackInfo]:
+    """Every pack whose manifest can be read, by name; whether its files are whole is for `check`."""
+    found = []
+    for manifest in sorted(checkpoints().glob(f"*/{MANIFEST}")):
+        try:
+            found.append(_read_manifest(manifest.parent.name))
+        except PackError:
+            continue  # `check` of that name says what is wrong with it
+    return found
+
+
+def check(name: str) -> PackInfo:
+    """The pack, if it can be used; otherwise PackError with what was expected, what came and the cure.
+
+    Every file's size is compared, and its sha256 once per process for as long as it lies unchanged.
+    """
+    info = _read_manifest(name)
+    _check_roles(info)
+    _check_spaces(info)
+    try:
+        RenderSettings.parse({**info.defaults, "pack": name})
+    except SettingsError as error:
+        raise PackError(f"Pack {name!r} asks for settings that do not exist: {error.message}",
+                        _cure(name)) from error
+    for file in info.files.values():
+        _check_file(info.folder / file.file, file, name)
+    return info
+
+
+def _read_manifest(name: str) -> PackInfo:
+    """The manifest of a pack; PackError if there is none or it cannot be understood."""
+    path = checkpoints() / name / MANIFEST
+    try:
+        values = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        have = ", ".join(sorted(folder.parent.name for folder in checkpoints().glob(f"*/{MANIFEST}")))
+        raise PackError(f"There is no pack {name!r} in {checkpoints()}; there is {have or 'none at all'}.",
+                        _cure(name)) from None
+    except (OSError, ValueError) as error:
+        raise PackError(f"{path} cannot be read: {error}.", _cure(name)) from error
+    version = values.get("format") if isinstance(values, dict) else None
+    if isinstance(version, int) and version > FORMAT:
+        raise PackError(f"Pack {name!r} has format {version}; this MetaMusic knows up to {FORMAT}.",
+                        "Update MetaMusic.")
+    try:
+        info = PackInfo.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the whole"
+        raise PackError(f"{path} is not a manifest: {place}: {first['msg']}.", _cure(name)) from error
+    if info.name != name:
+        raise PackError(f"The folder {name!r} holds a pack that calls itself {info.name!r}.",
+                        f"Rename the folder to {info.name!r}.")
+    return info
+
+
+def _check_roles(info: PackInfo) -> None:
+    """A VQGAN that is described is there, and the perceptor is whole in one of its two forms."""
+    roles: set[str] = set(info.files)
+    if ("vqgan" in roles) != (info.vqgan is not None):
+        raise PackError(f"Pack {info.name!r} must name the VQGAN's file and its configuration, or neither.",
+                        _cure(info.name))
+    if roles & {"perceptor", "clip", "audio"} not in ({"perceptor"}, {"clip", "audio"}):
+        raise PackError(f"Pack {info.name!r} must name a perceptor, or a clip and an audio tower; "
+                        f"it names {', '.join(sorted(roles)) or 'nothing'}.", _cure(info.name))
+
+
+def _check_spaces(info: PackInfo) -> None:
+    """Whatever names a space names the same one: vectors of equal width may mean different things."""
+    audio = info.perceptor.get("audio")
+    named = {"perceptor": info.perceptor.get("space"),
+             "audio tower": audio.get("space") if isinstance(audio, dict) else None}
+    for part, space in named.items():
+        if space != info.space:
+            raise _other_space(info, part, space)
+
+
+def _other_space(info: PackInfo, part: str, space: object) -> PackError:
+    return PackError(f"Pack {info.name!r} works in the space {info.space!r}, but its {part} was made for "
+                     f"{space!r}.", "Take parts that were trained together. " + _cure(info.name))
+
+
+def _check_file(path: Path, file: PackFile, name: str) -> None:
+    try:
+        status = path.stat()
+    except OSError:
+        raise PackError(f"Pack {name!r} lacks {path}.", _cure(name)) from None
+    if status.st_size != file.bytes:
+        raise PackError(f"{path} should have {file.bytes} bytes, but has {status.st_size}.", _cure(name))
+    came = _sha256(path, status.st_mtime_ns, status.st_size)
+    if came != file.sha256:
+        raise PackError(f"{path} should have sha256 {file.sha256[:12]}..., but has {came[:12]}...; "
+                        "it was damaged or replaced.", _cure(name))
+
+
+@lru_cache(maxsize=256)
+def _sha256(path: Path, modified_ns: int, size: int) -> str:
+    """sha256 of a file as it lay at that time; time and size only tell the cache when it changed."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _cure(name: str) -> str:
+    if name == "sketch":
+        return ("Restore it with `git checkout -- checkpoints/sketch`, or train it anew with "
+                "`python -m metamusic train sketch`.")
+    return f"Put the pack into {checkpoints() / name} again; `python -m metamusic packs` lists what is there."
+
+
+# -- loading ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Bank:
+    """Pictures that the pack already knows, as codes of its VQGAN, and how the perceptor sees them.
+
+    codes uint16 [M, h, w], always on the CPU; embeds float32 [M, D], unit length.
+    """
+
+    codes: "Tensor"
+    embeds: "Tensor"
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def nearest(self, embed: "Tensor", k: int = 1) -> "Tensor":
+        """Indices of the k pictures most like `embed` [D], most alike first; fewer if the bank is small."""
+        return (self.embeds @ embed).topk(min(k, len(self))).indices
+
+    def picture(self, index: int, vqgan: "VQGAN") -> "Tensor":
+        """Picture number `index`, [1, 3, H, W] in [0, 1], at the size it was encoded at."""
+        codes = self.codes[index : index + 1].long().to(vqgan.codebook.device)
+        return vqgan.decode(vqgan.lookup(codes))
+
+
+@dataclass(frozen=True)
+class Models:
+    """A loaded pack on one device; vqgan and bank are None where the pack has none."""
+
+    info: PackInfo
+    vqgan: "VQGAN | None"
+    perceptor: "Perceptor"
+    bank: Bank | None
+    device: "torch.device"
+
+
+def load(name: str, device: "str | torch.device" = "cpu") -> Models:
+    """Check a pack and bring it to a device. Raises PackError like `check`, or if weights do not fit."""
+    import torch
+
+    info = check(name)
+    device = torch.device(device)
+    vqgan, perceptor = _load_vqgan(info), _load_perceptor(info).to(device)
+    return Models(info, vqgan.to(device) if vqgan else None, perceptor, _load_bank(info, device), device)
+
+
+def _load_vqgan(info: PackInfo) -> "VQGAN | None":
+    from metamusic.vqgan import VQGAN, VQGANConfig
+
+    if info.vqgan is None:
+        return None
+    tensors = _tensors(info, "vqgan")
+    try:
+        return VQGAN.from_state(VQGANConfig(**info.vqgan), tensors)
+    except (TypeError, ValueError) as error:
+        raise PackError(f"Pack {info.name!r} describes a VQGAN this MetaMusic does not know: {error}.",
+                        _cure(info.name)) from error
+
+
+def _load_perceptor(info: PackInfo) -> "Perceptor":
+    from metamusic.perceptor import Perceptor, PerceptorConfig
+
+    perceptor = Perceptor(PerceptorConfig.from_dict(info.perceptor))
+    if "perceptor" in info.files:
+        perceptor.load(_tensors(info, "perceptor"))
+    else:
+        perceptor.load_clip(_tensors(info, "clip"))
+        perceptor.load_audio(_tensors(info, "audio"))
+    return perceptor.eval().requires_grad_(False)
+
+
+def _load_bank(info: PackInfo, device: "torch.device") -> Bank | None:
+    from torch.nn.functional import normalize
+
+    if "bank" not in info.files:
+        return None
+    tensors = _tensors(info, "bank")
+    if missing := sorted({"codes", "embeds"} - tensors.keys()):
+        raise PackError(f"The bank of pack {info.name!r} lacks {', '.join(missing)}.", _cure(info.name))
+    # Half precision leaves lengths a little off one.
+    return Bank(tensors["codes"], normalize(tensors["embeds"].float(), dim=-1).to(device))
+
+
+def _tensors(info: PackInfo, role: Role) -> "dict[str, Tensor]":
+    """The tensors of a role's file; PackError if it is no safetensors file or names another space."""
+    from safetensors import SafetensorError, safe_open
+
+    path = info.path(role)
+    try:
+        with safe_open(path, "pt") as file:
+            space = (file.metadata() or {}).get("space", info.space)
+            if space != info.space:
+                raise _other_space(info, role, space)
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise PackError(f"{path} is not a readable safetensors file: {error}.", _cure(info.name)) from error
+
+
+# -- writing ------------------------------------------------------------------------------------------
+
+
+def write_pack(name: str, *, title: str, licence: str,
+               perceptor: "tuple[PerceptorConfig, Mapping[str, Tensor]]",
+               vqgan: "tuple[VQGANConfig, Mapping[str, Tensor]] | None" = None, bank: Bank | None = None,
+               defaults: Mapping[str, Any] | None = None, card: str = "") -> PackInfo:
+    """Write a pack into checkpoints/ and check it: weights in half precision, the manifest last.
+
+    `perceptor` and `vqgan` are a configuration and the state dict that goes with it. Raises ValueError
+    if a weight does not survive half precision, PackError if what was written is not a usable pack.
+    """
+    config = perceptor[0]
+    contents: dict[Role, Mapping[str, Tensor]] = {"perceptor": perceptor[1]}
+    if vqgan:
+        contents["vqgan"] = vqgan[1]
+    if bank:
+        contents["bank"] = {"codes": bank.codes, "embeds": bank.embeds}
+    folder = checkpoints() / name
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {role: _write_tensors(folder, role, tensors, config.space) for role, tensors in contents.items()}
+    info = PackInfo(name=name, title=title, space=config.space, licence=licence, card=card, files=files,
+                    vqgan=asdict(vqgan[0]) if vqgan else None, perceptor=config.to_dict(),
+                    defaults=dict(defaults or {}))
+    text = info.model_dump_json(indent=2) + "\n"
+    _write(folder / MANIFEST, lambda path: path.write_text(text, encoding="utf-8"))
+    return check(name)
+
+
+def _write_tensors(folder: Path, role: Role, tensors: "Mapping[str, Tensor]", space: str) -> PackFile:
+    from safetensors.torch import save_file
+
+    path = folder / f"{role}.safetensors"
+    halved = {name: _halved(name, tensor) for name, tensor in tensors.items()}
+    _write(path, lambda part: save_file(halved, part, metadata={"space": space}))
+    status = path.stat()
+    return PackFile(file=path.name, bytes=status.st_size,
+                    sha256=_sha256(path, status.st_mtime_ns, status.st_size))
+
+
+def _halved(name: str, tensor: "Tensor") -> "Tensor":
+    """Half precision on the CPU; whole numbers as they are. ValueError if it does not fit."""
+    plain = tensor.detach().cpu().contiguous()
+    if not plain.is_floating_point():
+        return plain
+    halved = plain.half()
+    if not halved.isfinite().all():
+        raise ValueError(f"{name} holds values up to {plain.abs().max():.3g}, which half precision cannot")
+    return halved
+
+
+def _write(path: Path, write: Callable[[Path], object]) -> None:
+    """Write under a temporary name, flush to the disk, rename: a reader never meets half a file."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    write(unfinished)
+    with unfinished.open("rb+") as file:
+        os.fsync(file.fileno())
+    unfinished.replace(path)

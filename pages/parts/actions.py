@@ -1,0 +1,117 @@
+"""What can be done with a render."""
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from metamusic import studio
+from metamusic.errors import MetaMusicError
+from pages.parts import background, form, media, problem, songs, store
+
+if TYPE_CHECKING:
+    from db import RenderRow
+
+
+def draw(render: "RenderRow") -> None:
+    """The buttons; which ones depends on how the render stands."""
+    problem.show_kept()
+    with st.container(horizontal=True):
+        if not render.active:
+            _run_again(render)
+        if render.state in ("failed", "cancelled"):
+            st.button("Continue", icon=":material/play_arrow:", on_click=_continue, args=(render.id,),
+                      help="From where it stopped.")
+        if st.button("Use these settings", icon=":material/tune:", on_click=_use, args=(render,)):
+            st.switch_page("pages/studio.py")
+        with st.popover("Keep as preset", icon=":material/bookmark_add:"):
+            _keep(render)
+        _download(render)
+        st.button("Delete", icon=":material/delete:", type="tertiary", on_click=_delete, args=(render.id,),
+                  help="Can be undone.")
+    _what_differs(render)
+
+
+def offer_undo(render: "RenderRow") -> None:
+    """A deleted render's page: the way back."""
+    st.subheader("Deleted")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.button("Undo", icon=":material/undo:", on_click=_restore, args=(render.id,), type="primary")
+        st.page_link("pages/gallery.py", label="Back to the gallery", icon=":material/arrow_back:")
+
+
+def _run_again(render: "RenderRow") -> None:
+    if st.button("Run again", type="primary", icon=":material/replay:", key="go_again"):
+        with problem.told():
+            again = studio.run_again(store.open_store(), render.id)
+            st.switch_page("pages/render.py", query_params={"id": str(again.id)})
+
+
+def _what_differs(render: "RenderRow") -> None:
+    """Run again promises the same pixels; where it cannot, it says why before the click.
+
+    The first answer needs the engine in memory, which takes seconds: that happens beside the page.
+    """
+    if render.state != "done":
+        return
+    looked = background.ready("engine", lambda: studio.what_differs(store.open_store(), render.id))
+    st.fragment(_tell, run_every=None if looked else 1.0)(render.id, looked)
+
+
+def _tell(render_id: int, looked: bool) -> None:
+    if not looked:
+        if background.ready("engine", lambda: None):
+            st.rerun()
+        st.caption("Looking whether Run again can be exact")
+        return
+    try:
+        sentences = studio.what_differs(store.open_store(), render_id)
+    except MetaMusicError as error:
+        sentences = [error.message]
+    if sentences:
+        st.caption("Run again will not be exact. " + " ".join(sentences))
+    else:
+        st.caption("Run again gives the same pixels.")
+
+
+def _keep(render: "RenderRow") -> None:
+    with st.form("keep", border=False):
+        name = st.text_input("Name", max_chars=60)
+        if st.form_submit_button("Keep") and name.strip():
+            with problem.told():
+                kept = studio.settings_of(render).changed(seed=None, start=0.0, duration=None)
+                studio.save_preset(store.open_store(), name.strip(), kept)
+                st.toast(f"Kept as {name.strip()}.")
+
+
+def _download(render: "RenderRow") -> None:
+    """The file itself, which carries its settings."""
+    final = render.assets.get("final")
+    if final is None:
+        return
+    url = media.download_url(render)
+    if url:
+        st.link_button("Download", url, icon=":material/download:", help="With its settings inside.")
+    elif final.bytes <= media.INLINE_LIMIT:
+        st.download_button("Download", final.file.read_bytes(), file_name=f"{render.title} {render.id}{final.file.suffix}",
+                           mime=final.mime, icon=":material/download:", help="With its settings inside.")
+
+
+@problem.kept
+def _use(render: "RenderRow") -> None:
+    form.load(studio.settings_of(render))
+    songs.choose(render.song.id)
+
+
+@problem.kept
+def _delete(render_id: int) -> None:
+    studio.trash(store.open_store(), render_id)
+
+
+@problem.kept
+def _restore(render_id: int) -> None:
+    studio.restore(store.open_store(), render_id)
+
+
+@problem.kept
+def _continue(render_id: int) -> None:
+    studio.continue_render(store.open_store(), render_id)

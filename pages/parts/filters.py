@@ -1,0 +1,57 @@
+"""The Gallery's filters. Each is bound to the URL."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from pages.parts import store
+
+ANY_KIND, ANY_SONG, ANY_STATE = "All", "Every song", "Every state"
+KINDS = {"Pictures": "image", "Videos": "video"}
+STATES = {"Done": "done", "At work": "running", "Waiting": "queued", "Stopped": "cancelled", "Failed": "failed"}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to look for, as `Store.list_renders` takes it."""
+
+    query: dict[str, Any]
+
+    @property
+    def any(self) -> bool:
+        """Is anything filtered at all?"""
+        return any(self.query.values())
+
+
+def draw() -> Wanted:
+    """The row of filters."""
+    songs = {_label(song.id, song.title): song.id for song in store.open_store().list_songs()}
+    search, kinds, song_field, state_field = st.columns([4, 3, 3, 2], vertical_alignment="center")
+    text = search.text_input("Search", key="q", bind="query-params", placeholder="Search title, text, song, seed:7",
+                             label_visibility="collapsed", icon=":material/search:")
+    kind = kinds.segmented_control("Kind", [ANY_KIND, *KINDS], default=ANY_KIND, key="kind", bind="query-params",
+                                   required=True, label_visibility="collapsed")
+    song = song_field.selectbox("Song", [ANY_SONG, *songs], key="song", bind="query-params",
+                                label_visibility="collapsed")
+    state = state_field.selectbox("State", [ANY_STATE, *STATES], key="state", bind="query-params",
+                                  label_visibility="collapsed")
+    return Wanted({"search": (text or "").strip(), "kind": KINDS.get(kind or ""), "song": songs.get(song or ""),
+                   "state": STATES.get(state or "")})
+
+
+def page_number() -> int:
+    """The page that is asked for, before the pager is drawn."""
+    asked = st.session_state.get("p") or st.query_params.get("p") or 1
+    return int(asked) if str(asked).isdigit() and int(asked) > 0 else 1
+
+
+def clear() -> None:
+    """Shows everything again."""
+    for key, plain in (("q", ""), ("kind", ANY_KIND), ("song", ANY_SONG), ("state", ANY_STATE)):
+        st.session_state[key] = plain
+
+
+def _label(song_id: int, title: str) -> str:
+    """Two songs may share a title; the number keeps them apart in the URL."""
+    return f"{title} ({song_id})"

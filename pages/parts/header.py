@@ -1,0 +1,50 @@
+"""A render's name and the line under it."""
+
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from pages.parts import problem, words
+
+if TYPE_CHECKING:
+    from db import RenderRow
+
+
+def name(render: "RenderRow") -> str:
+    """Title and number: titles repeat."""
+    return f"{render.title} · {render.id}"
+
+
+def draw(render: "RenderRow") -> None:
+    """Title, what it is, and what there is to say about how it went."""
+    st.html(f'<h1 class="mm-title">{escape(render.title)}</h1>')
+    facts = [words.KIND[render.kind], f"no. {render.id}", render.song.title, words.ago(render.created_at)]
+    if render.state != "done":
+        facts.insert(1, words.STATE[render.state])
+    elif render.seconds:
+        facts.append(f"painted in {words.about(render.seconds)}")
+    st.html('<div class="mm-line">' + "".join(f"<span>{escape(fact)}</span>" for fact in facts) + "</div>")
+    if render.settings.get("text"):
+        st.markdown(f"“{_plain(render.settings['text'])}”")
+    for note in (*render.song.notes, *render.notes):
+        st.caption(_plain(note), width="stretch")
+    if render.state == "failed":
+        problem.show(render.error, render.cure)
+
+
+def without_picture(render: "RenderRow") -> None:
+    """A render that ended before there was a picture."""
+    word = {"failed": "It failed before there was a picture.", "cancelled": "It was stopped before there was a picture."}
+    st.html(f'<div class="mm-blank">{word.get(render.state, "There is no picture yet.")}</div>')
+
+
+def losses(render: "RenderRow") -> Sequence[Sequence[float]]:
+    """The loss curve, [[step, loss], ...]."""
+    return (render.progress or {}).get("losses") or []
+
+
+def _plain(text: str) -> str:
+    """Text as it is, without markdown waking up in it."""
+    return "".join("\\" + letter if letter in "\\`*_{}[]()#+-.!$:<>~|" else letter for letter in text)

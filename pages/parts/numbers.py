@@ -1,0 +1,18 @@
+"""Numbers out of the URL; what is not a number is as if it were missing."""
+
+import streamlit as st
+
+
+def from_url(name: str) -> int | None:
+    """`?id=12`."""
+    found = _all(st.query_params.get(name, ""))
+    return found[0] if found else None
+
+
+def pair_from_url(name: str) -> list[int]:
+    """`?ids=12,15`: at most two, never the same twice."""
+    return list(dict.fromkeys(_all(st.query_params.get(name, ""))))[:2]
+
+
+def _all(text: str) -> list[int]:
+    return [int(part) for part in text.split(",") if part.strip().isascii() and part.strip().isdigit() and len(part) < 16]
