@@ -22,7 +22,7 @@ class Songs(Verbs):
         if (known := self.find_song(digest)) is not None and known.file.is_file():
             return known
         suffix = path.suffix.lower()[:16]
-        self.files.put(path, suffix)
+        digest = self.files.put(path, suffix)  # of what was copied: the file may have changed since
         with self.sessions.write() as session:
             _insert_once(session, {"digest": digest, "suffix": suffix, "title": title,
                                    "duration_s": duration_s, "notes": list(notes)})

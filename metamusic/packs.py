@@ -13,6 +13,7 @@ Letters: M pictures in the bank, D embedding width, h w latent cells, H W pixels
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
     from metamusic.perceptor import Perceptor, PerceptorConfig
     from metamusic.vqgan import VQGAN, VQGANConfig
+
+_log = logging.getLogger(__name__)
 
 MANIFEST = "pack.json"
 FORMAT = 1
@@ -105,8 +108,8 @@ def available() -> list[PackInfo]:
     for manifest in sorted(checkpoints().glob(f"*/{MANIFEST}")):
         try:
             found.append(_read_manifest(manifest.parent.name))
-        except PackError:
-            continue  # `check` of that name says what is wrong with it
+        except PackError as error:
+            _log.warning("Passed over a pack: %s", error)
     return found
 
 
@@ -182,13 +185,16 @@ def _other_space(info: PackInfo, part: str, space: object) -> PackError:
 
 
 def _check_file(path: Path, file: PackFile, name: str) -> None:
+    """The file is there, of that size and that content; PackError otherwise."""
     try:
         status = path.stat()
-    except OSError:
+        if status.st_size != file.bytes:
+            raise PackError(f"{path} should have {file.bytes} bytes, but has {status.st_size}.", _cure(name))
+        came = _sha256(path, status.st_mtime_ns, status.st_size)
+    except FileNotFoundError:
         raise PackError(f"Pack {name!r} lacks {path}.", _cure(name)) from None
-    if status.st_size != file.bytes:
-        raise PackError(f"{path} should have {file.bytes} bytes, but has {status.st_size}.", _cure(name))
-    came = _sha256(path, status.st_mtime_ns, status.st_size)
+    except OSError as error:
+        raise PackError(f"{path} cannot be read: {error}.", _cure(name)) from error
     if came != file.sha256:
         raise PackError(f"{path} should have sha256 {file.sha256[:12]}..., but has {came[:12]}...; "
                         "it was damaged or replaced.", _cure(name))

@@ -283,8 +283,8 @@ def _damage(path: Path, header: _Header, log: ffmpeg.Log, heard_to: float,
     """A note if the file is cut off or torn; `heard_to` and `wanted_to` are seconds from its beginning."""
     declared = header.exact_s
     if declared is not None and heard_to < min(declared, wanted_to or math.inf) - CUT_SHORT_S:
-        yield (f"The file is cut off: it should last {_clock(declared)}, but ends after {_clock(heard_to)}; "
-               "what there is, is used.")
+        yield (f"The file is cut off or damaged: it should last {_clock(declared)}, "
+               f"but only {_clock(heard_to)} can be decoded; that is used.")
         return
     to_the_end = wanted_to is None or heard_to < wanted_to - CUT_SHORT_S
     if log.complaints or re.search(r"corrupt (input )?packet|packet corrupt", log.text, re.IGNORECASE):

@@ -1,5 +1,7 @@
 """Gallery: every render, newest first. The filters stand in the URL, so a view can be sent to a colleague."""
 
+from typing import Any
+
 import streamlit as st
 
 from pages.parts import filters, grid, songs, store
@@ -8,40 +10,52 @@ PER_PAGE = 24
 
 
 @st.fragment(run_every=3.0)
-def wall(wanted: filters.Wanted) -> None:
+def wall(wanted: dict[str, Any]) -> None:
     """The pictures. Looks again by itself, so what the worker finishes appears."""
     opened_store = store.open_store()
-    pages = max(1, -(-opened_store.list_renders(**wanted.query, page=1, per_page=1).total // PER_PAGE))
+    pages = max(1, -(-opened_store.list_renders(**wanted, page=1, per_page=1).total // PER_PAGE))
     number = min(filters.page_number(), pages)
-    found = opened_store.list_renders(**wanted.query, page=number, per_page=PER_PAGE)
+    found = opened_store.list_renders(**wanted, page=number, per_page=PER_PAGE)
     picked = st.session_state.setdefault("picked", [])
     if not found.rows:
-        empty(wanted)
+        nothing()
         return
     opened = grid.draw(found.rows, key="wall", selected=picked,
                        on_select=lambda ids: st.session_state.update(picked=ids))
-    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-        if pages > 1:
-            st.pagination(pages, key="p", bind="query-params")
-        if len(picked) == 2:
-            if st.button("Compare the two", type="primary", icon=":material/compare:", key="go_compare"):
-                st.switch_page("pages/compare.py", query_params={"ids": ",".join(map(str, picked))})
-        elif picked:
-            st.caption("Select one more to compare.")
+    if pages > 1:
+        st.pagination(pages, key="p", bind="query-params", width="stretch")
+    offer_comparison(picked)
     if opened is not None:
         st.switch_page("pages/render.py", query_params={"id": str(opened)})
 
 
-def empty(wanted: filters.Wanted) -> None:
-    """What will be here, and the one action that fills it."""
-    if wanted.any:
-        st.html('<p class="mm-quiet">No render is like that.</p>')
-        st.button("Show all", on_click=filters.clear)
+def offer_comparison(picked: list[int]) -> None:
+    """Two selected pictures can be looked at side by side."""
+    if not picked:
         return
-    st.subheader("Every picture and video you render will hang here.")
-    if st.button("Render the demo song", type="primary", icon=":material/brush:", on_click=songs.render_demo,
-                 key="go_demo"):
+    with st.bottom.container(horizontal=True, vertical_alignment="center"):
+        if len(picked) < 2:
+            st.caption("Select one more to compare.")
+        elif st.button("Compare the two", type="primary", icon=":material/compare:", key="go_compare"):
+            st.switch_page("pages/compare.py", query_params={"ids": ",".join(map(str, picked))})
+
+
+def nothing() -> None:
+    """Nothing is like what was asked for."""
+    st.html('<p class="mm-quiet">No render is like that.</p>')
+    if st.button("Show all", on_click=filters.clear):
+        st.rerun()  # the filters stand outside of this fragment
+
+
+def first_time() -> None:
+    """What will be here, and the one action that fills it."""
+    st.header("Every picture and video you render will hang here.", anchor=False)
+    if st.button("Render the demo song", type="primary", icon=":material/brush:", key="go_demo"):
+        songs.render_demo()
         st.switch_page("pages/studio.py")
 
 
-wall(filters.draw())
+if store.open_store().list_renders(per_page=1).total:
+    wall(filters.draw())
+else:
+    first_time()

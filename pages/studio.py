@@ -18,8 +18,8 @@ def render() -> None:
 @st.fragment
 def desk() -> None:
     """The song and the wishes; a change here redraws only this column."""
-    problem.show_kept()
     song = songs.draw()
+    refused = problem.show_kept()
     if song is None:
         return
     songs.draw_region(song)
@@ -34,8 +34,8 @@ def desk() -> None:
     with st.expander("Settings", key="more", on_change="rerun") as more:
         if more.open:
             form.draw_groups()
-    if sent:
-        st.rerun()
+    if sent and not refused:
+        st.rerun()  # the easel stands outside of this fragment
 
 
 left, right = st.columns([5, 6], gap="large")

@@ -16,11 +16,12 @@ from metamusic.settings import RenderSettings
 from metamusic.video import ChunkEncoder, join_chunks
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (24, 40, 3), np.uint8)
-RECORD = {"settings": RenderSettings(text="Föhn über 雨 🎵: \"quoted\" | a=b; #c \\ 'd'").model_dump(mode="json"),
+TEXT = "Föhn über 雨 🎵: \"quoted\" | a=b; #c \\ 'd'"
+RECORD = {"settings": RenderSettings(text=TEXT).model_dump(mode="json"),
           "seed": 0, "notes": ["one", "two\nlines"], "long": "ä" * 4096}
 JSON = st.dictionaries(st.text(max_size=8), st.recursive(
-    st.none() | st.booleans() | st.integers(-2**53, 2**53) | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(st.characters(exclude_categories=["Cs"]), max_size=30),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=30),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=8), max_size=5)
 
@@ -48,6 +49,7 @@ def test_png_round_trip(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
+@settings(max_examples=30)
 @given(JSON)
 def test_any_record_comes_back_from_a_png(tmp_path_factory, record):
     path = tmp_path_factory.getbasetemp() / "any.png"
@@ -61,7 +63,7 @@ def test_film_round_trip(tmp_path, chunk, song):
 
 
 @settings(max_examples=8, deadline=None)
-@given(JSON.filter(lambda record: "\\u0000" not in encode(record)))
+@given(JSON)
 def test_any_record_comes_back_from_a_film(tmp_path_factory, chunk, song, record):
     path = tmp_path_factory.getbasetemp() / "any.mp4"
     join_chunks([chunk], song, 0, 0.1, path, encode(record))
@@ -104,7 +106,8 @@ def test_a_record_that_is_no_json_is_a_bug(tmp_path):
         write_png(PIXELS, tmp_path / "p.png", {"loss": float("nan")})
 
 
-@pytest.mark.parametrize(("shape", "expected"), [((600, 800), (320, 240)), ((800, 600), (240, 320)), ((24, 40), (40, 24))])
+@pytest.mark.parametrize(("shape", "expected"), [
+    ((600, 800), (320, 240)), ((800, 600), (240, 320)), ((24, 40), (40, 24))])
 def test_thumbnail(tmp_path, shape, expected):
     thumbnail(np.zeros((*shape, 3), np.uint8), tmp_path / "t.webp", 320)
     with Image.open(tmp_path / "t.webp") as image:

@@ -10,7 +10,8 @@ from metamusic.segments import SHORTEST_S, Segment, frame_count, plan_segments, 
 
 FPS = st.sampled_from([1, 8, 12, 24, 25, 30, 60])
 PLANS = st.builds(
-    lambda beats, frames, fps, every, longest: (plan_segments(beats, frames, fps, every, longest), fps, longest),
+    lambda beats, frames, fps, every, longest:
+        (plan_segments(beats, frames, fps, every, longest), fps, longest),
     beats=st.lists(st.floats(-5, 400), max_size=60), frames=st.integers(1, 9000), fps=FPS,
     every=st.integers(1, 8), longest=st.floats(0.5, 60))
 
@@ -63,7 +64,8 @@ def test_borders_are_rounded_on_one_clock():
     """The border of beat 100 lies where it sounds: the roundings of the 99 before it do not add up."""
     beats = [n * 0.7137 for n in range(1, 200)]
     firsts = [s.first for s in plan_segments(beats, 1700, 12, 1, 4.0)]
-    assert all(abs(first / 12 - beat) <= 0.5 / 12 + 1e-9 for first, beat in zip(firsts[1:], beats, strict=False))
+    assert len(firsts) > 190
+    assert all(abs(a / 12 - b) <= 0.5 / 12 + 1e-9 for a, b in zip(firsts[1:], beats, strict=False))
 
 
 def test_one_frame_is_one_segment():
@@ -107,8 +109,8 @@ def test_the_middle_of_every_segment_is_pure_and_borders_are_half_way(plan, fade
     for s in segments:
         assert target_at((s.first + s.last) / 2, segments, fade, fps) == (s.index, s.index, 0.0)
     for left, right in zip(segments, segments[1:], strict=False):
-        i, j, w = target_at(left.last, segments, fade, fps)
-        assert (i, j, w) == ((left.index, right.index, 0.5) if fade * fps > 0 else (right.index, right.index, 0.0))
+        half_way = (left.index, right.index, 0.5) if fade * fps > 0 else (right.index, right.index, 0.0)
+        assert target_at(left.last, segments, fade, fps) == half_way
 
 
 @given(PLANS, st.floats(0, 10), st.floats(-0.5, 1.5))

@@ -107,8 +107,9 @@ def test_any_file_name_will_do(sounds, tmp_path, monkeypatch, name):
 
 def test_a_cover_picture_is_no_film(sounds, tmp_path):
     cover = make(tmp_path / "cover.png", "-f", "lavfi", "-i", "testsrc=s=32x32", "-frames:v", "1")
-    tagged = make(tmp_path / "tagged.mp3", "-i", str(sounds / "song.wav"), "-i", str(cover), "-map", "0", "-map", "1",
-                  "-c:v", "copy", "-disposition:v", "attached_pic", "-metadata", "title=Stream #0:7: Video: no")
+    tagged = make(tmp_path / "tagged.mp3", "-i", str(sounds / "song.wav"), "-i", str(cover),
+                  "-map", "0", "-map", "1", "-c:v", "copy", "-disposition:v", "attached_pic",
+                  "-metadata", "title=Stream #0:7: Video: no")
     assert load_song(tagged).notes == NO_NOTES
     assert load_song(cut(tagged, tmp_path / "half.mp3", 0.6)).notes[0].startswith("The file is cut off")
 
@@ -136,7 +137,7 @@ def test_title_can_be_given(sounds):
 
 
 def refused(path, *words, **region):
-    """load_song, and where no region is asked for probe_song and analyse too, refuse, and say why and what to do."""
+    """load_song (for the whole song probe_song and analyse, too) refuses, and says why and what to do."""
     for read in [load_song] if region else [load_song, probe_song, analyse]:
         with pytest.raises(SongError) as caught:
             read(path, **region)
@@ -182,7 +183,8 @@ def test_film_without_sound(tmp_path):
 
 def test_a_playlist_reads_no_other_file(sounds, tmp_path):
     song = sounds / "song.mp3"
-    (tmp_path / "list.m3u8").write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:8,\n{song}\n#EXT-X-ENDLIST\n")
+    (tmp_path / "list.m3u8").write_text(
+        f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:8,\n{song}\n#EXT-X-ENDLIST\n")
     (tmp_path / "list.ffconcat").write_text(f"ffconcat version 1.0\nfile '{song}'\n")
     refused(tmp_path / "list.m3u8", "not a sound file")
     refused(tmp_path / "list.ffconcat", "not a sound file")
@@ -220,6 +222,17 @@ def test_a_file_cut_off_in_the_middle_is_used_as_far_as_it_goes(sounds, tmp_path
         assert len(notes) == 1
         assert "cut off" in notes[0] or "damaged" in notes[0]
     assert analyse(path).duration_s == pytest.approx(song.duration_s, abs=1e-3)
+
+
+def test_a_file_hurt_in_the_middle_is_used_around_it(sounds, tmp_path):
+    data = bytearray((sounds / "song.mp3").read_bytes())
+    middle = len(data) // 2
+    data[middle:middle + 4000] = np.random.default_rng(0).bytes(4000)
+    (tmp_path / "hurt.mp3").write_bytes(data)
+    song = load_song(tmp_path / "hurt.mp3")
+    assert song.duration_s > 6
+    assert song.notes == (
+        "The file is cut off or damaged: it should last 0:08, but only 0:06.7 can be decoded; that is used.",)
 
 
 def test_a_region_before_the_cut_is_whole(sounds, tmp_path):
@@ -265,8 +278,9 @@ def test_a_long_mix_may_change_its_tempo(tmp_path):
 
 
 @pytest.mark.parametrize("sound", [
-    np.sin(np.arange(4 * SAMPLE_RATE) / 20) * 0.3, np.full(4 * SAMPLE_RATE, 0.3), clicks(0.6, 120), clicks(1.9, 120),
-    np.eye(1, 4 * SAMPLE_RATE, 9000)[0]], ids=["tone", "constant", "half a second", "two seconds", "one crack"])
+    np.sin(np.arange(4 * SAMPLE_RATE) / 20) * 0.3, np.full(4 * SAMPLE_RATE, 0.3), clicks(0.6, 120),
+    clicks(1.9, 120), np.eye(1, 4 * SAMPLE_RATE, 9000)[0],
+], ids=["tone", "constant", "half a second", "two seconds", "one crack"])
 def test_music_without_a_beat_has_none(tmp_path, sound):
     """No beat, no crash, no warning (warnings are errors here)."""
     analysis = analyse(write_wav(tmp_path / "x.wav", sound))
@@ -302,7 +316,8 @@ def test_beats_of_a_region():
 def test_three_hours(tmp_path):
     """The region alone is decoded; the first look does not decode at all."""
     raw = tmp_path / "minute.mp3"
-    make(raw, "-f", "lavfi", "-i", "sine=440:d=60:r=8000", "-b:a", "8k", "-write_xing", "0", "-id3v2_version", "0")
+    make(raw, "-f", "lavfi", "-i", "sine=440:d=60:r=8000", "-b:a", "8k",
+         "-write_xing", "0", "-id3v2_version", "0")
     path = tmp_path / "three hours.mp3"
     path.write_bytes(raw.read_bytes() * 180)
     tracemalloc.start()

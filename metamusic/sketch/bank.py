@@ -21,36 +21,47 @@ from metamusic.packs import Bank, PackInfo, write_pack
 from metamusic.perceptor import SKETCH, Perceptor
 from metamusic.sketch import dataset, train_robust, train_vqgan
 from metamusic.sketch.scenes import draw
-from metamusic.sketch.train_joint import full_view
+from metamusic.sketch.train_joint import full_view, write
 from metamusic.sketch.train_robust import codes_of, paint, plain_perceptor
 from metamusic.sketch.world import MOOD_SPREAD, SCENES, Moment, Mood
 from metamusic.vqgan import VQGAN
 
 SIZE = 256  # px; a render at its default size starts from a picture as it was drawn
 PER_SCENE = 25
-CANDIDATES = 3  # drawn for every picture that is kept
+CANDIDATES = 3 * PER_SCENE  # drawn to choose from
 PLAIN_SHARE = 0.3  # of a scene's candidates, the least striking, that are never kept
 BANK_SPREAD = 1.6 * MOOD_SPREAD  # wider than in training: the corners of a scene's mood are asked for too
 _PURPOSE = 13  # first word of the seeds; dataset.py uses 11, 12, 91 and 92
 
 
-def build_bank(vqgan: VQGAN, perceptor: Perceptor, seed: int = 0, per_scene: int = PER_SCENE) -> Bank:
+def build_bank(vqgan: VQGAN, perceptor: Perceptor, folder: Path = dataset.TRAINING, seed: int = 0,
+               per_scene: int = PER_SCENE) -> Bank:
     """The chosen pictures of all scenes as codes [n, h, w], with the plain tower's view of them [n, D]."""
-    chosen = [choose(candidates(scene, number, CANDIDATES * per_scene, seed), perceptor, per_scene)
-              for number, scene in enumerate(SCENES)]
+    chosen = [choose(candidates(scene, seed, folder), perceptor, per_scene) for scene in SCENES]
     codes = codes_of(vqgan, torch.cat(chosen))
     return Bank(codes.to(torch.uint16), look(perceptor, paint(vqgan, codes)))
 
 
-def candidates(scene: str, number: int, count: int, seed: int) -> Tensor:
-    """Pictures uint8 [count, 3, 256, 256] of one scene in moods around its typical one."""
-    pictures = []
-    for item in range(count):
-        rng = np.random.default_rng([_PURPOSE, seed, number, item])
-        mood = np.clip(np.array(astuple(SCENES[scene])) + rng.normal(0, BANK_SPREAD, 5), 0, 1)
-        picture = draw(Moment(Mood(*mood.tolist()), scene), rng, SIZE)
-        pictures.append((np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8))
-    return torch.from_numpy(np.stack(pictures))
+def candidates(scene: str, seed: int, folder: Path = dataset.TRAINING, count: int = CANDIDATES) -> Tensor:
+    """Pictures uint8 [count, 3, 256, 256] of one scene in moods around its typical one, drawn once."""
+    path = folder / "bank" / f"{scene}-{count}-{seed}.npy"
+    if not path.exists():
+        pictures = np.stack([_candidate(scene, item, seed) for item in range(count)])
+        write(path, lambda unfinished: _save(unfinished, pictures))
+    return torch.from_numpy(np.load(path))
+
+
+def _candidate(scene: str, item: int, seed: int) -> np.ndarray:
+    """One picture, uint8 [3, 256, 256]."""
+    rng = np.random.default_rng([_PURPOSE, seed, list(SCENES).index(scene), item])
+    mood = np.clip(np.array(astuple(SCENES[scene])) + rng.normal(0, BANK_SPREAD, 5), 0, 1)
+    picture = draw(Moment(Mood(*mood.tolist()), scene), rng, SIZE)
+    return (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def _save(path: Path, pictures: np.ndarray) -> None:
+    with path.open("wb") as file:  # given a name, numpy would add a suffix of its own
+        np.save(file, pictures)
 
 
 def choose(pictures: Tensor, perceptor: Perceptor, count: int) -> Tensor:
@@ -95,9 +106,10 @@ def export_pack(folder: Path = dataset.TRAINING, name: str = "sketch", seed: int
     Until the robust tower is trained, a copy of the plain one stands in for it.
     """
     vqgan, plain = train_vqgan.load_export(folder), plain_perceptor(folder)
-    return write_pack(
-        name, title="Sketch", licence="MIT", card=card, perceptor=(SKETCH, both_towers(folder, plain)),
-        vqgan=(vqgan.config, vqgan.state_dict()), bank=bank or build_bank(vqgan, plain, seed, per_scene))
+    bank = bank or build_bank(vqgan, plain, folder, seed, per_scene)
+    return write_pack(name, title="Sketch", licence="MIT", card=card, bank=bank,
+                      vqgan=(vqgan.config, vqgan.state_dict()),
+                      perceptor=(SKETCH, both_towers(folder, plain)))
 
 
 def both_towers(folder: Path, plain: Perceptor) -> dict[str, Tensor]:
@@ -105,4 +117,5 @@ def both_towers(folder: Path, plain: Perceptor) -> dict[str, Tensor]:
     state: dict[str, Any] = dict(plain.state_dict())
     path = folder / train_robust.EXPORT
     robust = load_file(path) if path.exists() else plain.clip.visual.state_dict()
-    return state | {f"second_opinions.0.{key}": value for key, value in robust.items()}
+    # Copies, because safetensors refuses two names for the same memory.
+    return state | {f"second_opinions.0.{key}": value.clone() for key, value in robust.items()}

@@ -91,7 +91,7 @@ def carry_over(perceptor: Perceptor, recordings: dict[str, np.ndarray]) -> dict[
     }
 
 
-def scene_prototypes(perceptor: Perceptor, each: int = 8) -> Tensor:
+def scene_prototypes(perceptor: Perceptor, each: int = 4) -> Tensor:
     """One unit vector per scene [16, D]: the mean of a few typical pictures as the plain tower sees them."""
     prototypes = []
     for number, (scene, mood) in enumerate(SCENES.items()):

@@ -215,7 +215,6 @@ class Training:
                                            lr=recipe.learning_rate, betas=(0.9, 0.98), fused=True)
         self.material = Material(folder)
         self.step, self.seconds = 0, 0.0
-        self._unseen: tuple[Tensor, Tensor, list[str]] | None = None
 
     def advance(self, share: float) -> float:
         """One step at `share` in [0, 1) of the budget; gives the loss."""
@@ -321,9 +320,10 @@ def retrieval(perceptor: Perceptor, pairs: dataset.Pairs, among: int = 64) -> di
 
 
 def ranks(queries: Tensor, answers: Tensor) -> Tensor:
-    """How many answers [n, D] come before each query's own, [n]; a tie counts against."""
+    """How many answers [n, D] are not clearly behind each query's own, [n]; ties and NaN count against."""
     similarity = queries @ answers.T
-    return (similarity >= similarity.diag()[:, None]).sum(1) - 1
+    own = similarity.diag()[:, None]
+    return len(answers) - (similarity < own).sum(1) - 1
 
 
 def full_view(pictures: Tensor) -> Tensor:

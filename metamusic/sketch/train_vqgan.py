@@ -4,7 +4,8 @@ Three phases. First an autoencoder without a codebook, until colours have settle
 earlier freezes whatever the encoder has not learnt by then. Then k-means lays the codebook into the
 cloud of latents. Then everything trains through the quantiser, the codebook following its latents as
 a moving average (van den Oord et al. 2017, appendix A) and entries that nobody uses moved to where
-latents are. No discriminator: at this size it invents texture instead of finding any.
+latents are. No discriminator and no perceptual network: the one wants time, the other weights from
+elsewhere, and this pack is to be made of nothing but its own world.
 
 Pictures are compared in opponent colours (light, red against blue, green against both), so that hue
 counts, and at several scales, so that sharp edges do not cost the large masses their place.
@@ -16,6 +17,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +40,7 @@ EXPORT = "vqgan_export.safetensors"
 
 @dataclass(frozen=True)
 class Recipe:
-    """What worked, as shares of the whole budget where it is a time."""
+    """What worked; a `share` is a share of the whole budget, be that minutes or steps."""
 
     config: VQGANConfig = field(default_factory=lambda: SKETCH_VQGAN)
     learning_rate: float = 1.5e-3
@@ -90,7 +92,7 @@ def train_vqgan(folder: Path = dataset.TRAINING, seed: int = 0, *, minutes: floa
     training = Training(folder, seed, recipe or Recipe())
     training.resume()
     saved = time.monotonic()
-    while (share := training.share(minutes, steps)) < 1:
+    while (share := training.spent(minutes, steps)) < 1:
         report = training.advance(share)
         if report.step % 50 == 0:
             progress(report)
@@ -110,7 +112,7 @@ class Training:
             torch.manual_seed(seed)  # the initial weights; every later draw is counted by step
             model = VQGAN(recipe.config)
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.model = model.requires_grad_(True).train()
+        self.model = model.requires_grad_(True)
         self.model.codebook.requires_grad_(False)  # follows its latents instead
         self.average = {name: value.clone() for name, value in self.model.state_dict().items()}
         trained = [value for value in self.model.parameters() if value.requires_grad]
@@ -118,10 +120,10 @@ class Training:
         self.codebook = Codebook(recipe.config.n_embed, recipe.config.embed_dim, recipe.codebook_decay)
         self.pictures = Pictures(folder)
         self.phase, self.step, self.seconds = "autoencoder", 0, 0.0
-        self.recent: list[float] = []
-        self.latents: list[Tensor] = []
+        self.latents: list[Tensor] = []  # the last ones of the first phase, for k-means
+        self.recent: list[float] = []  # decibels, for the report
 
-    def share(self, minutes: float | None, steps: int | None) -> float:
+    def spent(self, minutes: float | None, steps: int | None) -> float:
         """How much of the budget is spent, from 0 to 1."""
         return self.seconds / (60 * minutes) if minutes else self.step / (steps or 1)
 
@@ -141,6 +143,7 @@ class Training:
                         self.codebook.perplexity(), self.seconds)
 
     def _batch(self, share: float, rng: np.random.Generator) -> Tensor:
+        """Small crops for most of the time; at the end every other batch shows whole 128 px pictures."""
         recipe = self.recipe
         if share > 1 - recipe.large_share and self.step % 2:
             return self.pictures.crops(recipe.large_batch, recipe.large_crop, rng)
@@ -184,6 +187,7 @@ class Training:
         return recipe.learning_rate * min(1, (self.step + 1) / recipe.warm_up) * fall
 
     def _lay_codebook(self, rng: np.random.Generator) -> None:
+        """From here on through the quantiser."""
         self.codebook.start(self.model.codebook, kmeans(torch.cat(self.latents), self.codebook.size, rng))
         self.average["quantize.embedding.weight"].copy_(self.model.codebook)
         self.phase, self.latents = "codebook", []
@@ -341,6 +345,7 @@ def kmeans(points: Tensor, count: int, rng: np.random.Generator, rounds: int = 1
     return centres
 
 
+@lru_cache
 def fast_bfloat16() -> bool:
     """Whether this processor multiplies bfloat16 in hardware tiles; without them it is slower."""
     return bool(getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)())

@@ -92,8 +92,8 @@ def _download(render: "RenderRow") -> None:
     if url:
         st.link_button("Download", url, icon=":material/download:", help="With its settings inside.")
     elif final.bytes <= media.INLINE_LIMIT:
-        st.download_button("Download", final.file.read_bytes(), file_name=f"{render.title} {render.id}{final.file.suffix}",
-                           mime=final.mime, icon=":material/download:", help="With its settings inside.")
+        st.download_button("Download", final.file.read_bytes(), mime=final.mime, icon=":material/download:",
+                           file_name=media.file_name(render, final), help="With its settings inside.")
 
 
 @problem.kept

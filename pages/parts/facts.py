@@ -20,16 +20,17 @@ if TYPE_CHECKING:
 
 def draw(groups: Mapping[str, Rows]) -> None:
     """Groups of facts beside one another, as many to a row as there is room for."""
-    st.html('<div class="mm-facts">' + "".join(_group(title, rows) for title, rows in groups.items() if rows) + "</div>")
+    blocks = "".join(_group(title, rows) for title, rows in groups.items() if rows)
+    st.html(f'<div class="mm-facts">{blocks}</div>')
 
 
 def of_settings(settings: Mapping[str, Any]) -> dict[str, Rows]:
     """Every setting of a render that matters for its kind, by group; what is not the default stands out."""
     kind = settings.get("kind", "image")
-    default = RenderSettings().model_dump()
-    return {group: [(_marked(knob.label, settings[name] != _plain(default[name])), words.value(knob, settings[name]))
-                    for name, knob in KNOBS.items()
-                    if knob.group == group and kind in knob.kinds and name in settings]
+    default = RenderSettings().model_dump(mode="json")
+    shown = {name: knob for name, knob in KNOBS.items() if kind in knob.kinds and name in settings}
+    return {group: [(_marked(knob.label, settings[name] != default[name]), words.value(knob, settings[name]))
+                    for name, knob in shown.items() if knob.group == group]
             for group in GROUPS}
 
 
@@ -39,9 +40,10 @@ def of_run(render: "RenderRow") -> dict[str, Rows]:
             ("Begun", _moment(render.started_at)), ("Finished", _moment(render.finished_at)),
             ("Painting took", words.about(render.seconds) if render.seconds else ""),
             ("Attempts", str(render.attempts) if render.attempts > 1 else ""),
-            ("Run again of", f"no. {render.parent_id}" if render.parent_id else ""), ("Preset", render.preset or "")]
-    return {"This run": [row for row in made if row[1]], "Scores": _flat(render.scores), "Plan": _flat(render.plan or {}),
-            "Versions": _flat(render.versions)}
+            ("Run again of", f"no. {render.parent_id}" if render.parent_id else ""),
+            ("Preset", render.preset or "")]
+    return {"This run": [row for row in made if row[1]], "Scores": _flat(render.scores),
+            "Plan": _flat(render.plan or {}), "Versions": _flat(render.versions)}
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> None:
@@ -51,13 +53,15 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> None:
     if not rows:
         st.html('<p class="mm-quiet">The same settings.</p>')
         return
-    cells = "".join(f"<div><dt>{escape(label)}</dt><dd>{escape(a)}</dd><dd>{escape(b)}</dd></div>" for label, a, b in rows)
+    cells = "".join(f"<div><dt>{escape(label)}</dt><dd>{escape(a)}</dd><dd>{escape(b)}</dd></div>"
+                    for label, a, b in rows)
     st.html(f'<dl class="mm-diff">{cells}</dl>')
 
 
 def _group(title: str, rows: Rows) -> str:
-    lines = "".join(f'<div class="{"own" if label.startswith(MARK) else ""}"><dt>{escape(label.lstrip(MARK))}</dt>'
-                    f"<dd>{escape(value)}</dd></div>" for label, value in rows)
+    lines = "".join(f'<div class="{"own" if label.startswith(MARK) else ""}">'
+                    f"<dt>{escape(label.lstrip(MARK))}</dt><dd>{escape(value)}</dd></div>"
+                    for label, value in rows)
     return f"<section><h3>{escape(title)}</h3><dl>{lines}</dl></section>"
 
 
@@ -78,8 +82,3 @@ def _moment(moment: datetime | None) -> str:
 
 def _marked(label: str, own: bool) -> str:
     return MARK + label if own else label
-
-
-def _plain(value: Any) -> Any:
-    """As JSON has it."""
-    return list(value) if isinstance(value, tuple) else value

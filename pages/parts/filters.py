@@ -1,43 +1,30 @@
 """The Gallery's filters. Each is bound to the URL."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
 
+from db import ACTIVE
 from pages.parts import store
 
 ANY_KIND, ANY_SONG, ANY_STATE = "All", "Every song", "Every state"
 KINDS = {"Pictures": "image", "Videos": "video"}
-STATES = {"Done": "done", "At work": "running", "Waiting": "queued", "Stopped": "cancelled", "Failed": "failed"}
+STATES = {"Done": "done", "At work": ACTIVE, "Stopped": "cancelled", "Failed": "failed"}
+BOUND: dict[str, Any] = {"bind": "query-params", "label_visibility": "collapsed"}
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """What to look for, as `Store.list_renders` takes it."""
-
-    query: dict[str, Any]
-
-    @property
-    def any(self) -> bool:
-        """Is anything filtered at all?"""
-        return any(self.query.values())
-
-
-def draw() -> Wanted:
-    """The row of filters."""
+def draw() -> dict[str, Any]:
+    """The row of filters; what to look for, as `Store.list_renders` takes it."""
     songs = {_label(song.id, song.title): song.id for song in store.open_store().list_songs()}
     search, kinds, song_field, state_field = st.columns([4, 3, 3, 2], vertical_alignment="center")
-    text = search.text_input("Search", key="q", bind="query-params", placeholder="Search title, text, song, seed:7",
-                             label_visibility="collapsed", icon=":material/search:")
-    kind = kinds.segmented_control("Kind", [ANY_KIND, *KINDS], default=ANY_KIND, key="kind", bind="query-params",
-                                   required=True, label_visibility="collapsed")
-    song = song_field.selectbox("Song", [ANY_SONG, *songs], key="song", bind="query-params",
-                                label_visibility="collapsed")
-    state = state_field.selectbox("State", [ANY_STATE, *STATES], key="state", bind="query-params",
-                                  label_visibility="collapsed")
-    return Wanted({"search": (text or "").strip(), "kind": KINDS.get(kind or ""), "song": songs.get(song or ""),
-                   "state": STATES.get(state or "")})
+    text = search.text_input("Search", key="q", placeholder="Search title, text, song, seed:7",
+                             icon=":material/search:", **BOUND)
+    kind = kinds.segmented_control("Kind", [ANY_KIND, *KINDS], default=ANY_KIND, key="kind", required=True,
+                                   **BOUND)
+    song = song_field.selectbox("Song", [ANY_SONG, *songs], key="song", **BOUND)
+    state = state_field.selectbox("State", [ANY_STATE, *STATES], key="state", **BOUND)
+    return {"search": (text or "").strip(), "kind": KINDS.get(kind or ""), "song": songs.get(song or ""),
+            "state": STATES.get(state or "")}
 
 
 def page_number() -> int:

@@ -22,6 +22,7 @@ OF_THE_SONG = ("start", "duration")
 KEPT_BY_PRESETS = (*ON_THE_PAGE, *OF_THE_SONG, "seed")  # what one wants; a preset says how well
 BASICS = "Basics"
 DOUBLE_CLICK_S = 3.0
+TEXT_HINT = "Words to see in it besides the music, such as: a storm over the sea"
 
 _VALUES, _BASE, _PRESET, _SENT = "form_values", "form_base", "form_preset", "form_sent"
 _DEFAULTS: dict[str, Any] = RenderSettings().model_dump()
@@ -55,7 +56,7 @@ def load(chosen: RenderSettings, name: str | None = None) -> None:
 
 
 def follow(name: str, chosen: RenderSettings, *, team: bool) -> None:
-    """Follows a preset. Ours say how well to paint; the team's also say what, but no song's region or seed."""
+    """Follows a preset. Ours say how well to paint, the team's also what; neither a region nor a seed."""
     kept = (*OF_THE_SONG, "seed") if team else KEPT_BY_PRESETS
     wanted = {**chosen.model_dump(), **{field: values()[field] for field in kept}}
     st.session_state[_VALUES], st.session_state[_BASE] = wanted, dict(wanted)
@@ -63,7 +64,7 @@ def follow(name: str, chosen: RenderSettings, *, team: bool) -> None:
 
 
 def changed() -> dict[str, Any]:
-    """The fields of this kind of render that no longer are as the preset has them: name -> its value there."""
+    """The fields of this kind of render that are not as in the preset: name -> its value there."""
     base = st.session_state.get(_BASE, _DEFAULTS)
     now = values()
     return {name: base[name] for name, knob in KNOBS.items()
@@ -83,7 +84,8 @@ def groups(kind: str) -> dict[str, list[Knob]]:
     """The settings of a kind by group, the everyday ones first and together."""
     shown = [knob for knob in KNOBS.values() if kind in knob.kinds and knob.name not in ON_THE_PAGE]
     sorted_in = {BASICS: [knob for knob in shown if not knob.advanced]}
-    sorted_in |= {group: [knob for knob in shown if knob.advanced and knob.group == group] for group in GROUPS}
+    for group in GROUPS:
+        sorted_in[group] = [knob for knob in shown if knob.advanced and knob.group == group]
     return {group: members for group, members in sorted_in.items() if members}
 
 
@@ -114,8 +116,11 @@ def draw_changes() -> None:
         return
     base = preset() or "the render it came from"
     st.pills(f"Changed from {base}", list(differing), key="form_changes", on_change=_take_back,
-             format_func=lambda name: f"{KNOBS[name].label} {words.value(KNOBS[name], values()[name])}  :material/close:",
-             help="Click one to take it back.")
+             format_func=_chip, help="Click one to take it back.")
+
+
+def _chip(name: str) -> str:
+    return f"{KNOBS[name].label} {words.value(KNOBS[name], values()[name])}  :material/close:"
 
 
 def submit_key(song_id: int) -> str:
@@ -134,7 +139,7 @@ def submit_key(song_id: int) -> str:
 def _write(name: str) -> None:
     """A widget's value into its own field."""
     raw = st.session_state[f"set_{name}"]
-    if raw is None and not KNOBS[name].optional:  # an emptied number field, a pill clicked away
+    if raw is None and not KNOBS[name].optional:  # a choice that was clicked away
         raw = st.session_state.get(_BASE, _DEFAULTS)[name]
     values()[name] = tuple(raw) if KNOBS[name].type is tuple else raw
 
@@ -167,8 +172,7 @@ def _widget(knob: Knob, **looks: Any) -> None:
         st.segmented_control(label, knob.choices, format_func=words.KIND.get, label_visibility="collapsed",
                              required=True, **looks)
     elif knob.name == "text":
-        st.text_area(label, height=80, placeholder="Words to see in it besides the music, such as: a storm over the sea",
-                     label_visibility="collapsed", **looks)
+        st.text_area(label, height=80, label_visibility="collapsed", placeholder=TEXT_HINT, **looks)
     elif knob.type is tuple:
         st.multiselect(label, knob.choices, **looks)
     elif knob.choices:
@@ -178,14 +182,14 @@ def _widget(knob: Knob, **looks: Any) -> None:
     elif knob.type is str:
         st.text_input(label, **looks)
     elif _fits_a_slider(knob):
-        st.slider(label, float(knob.low), float(knob.high), step=float(knob.step or 0.05), **looks)  # type: ignore[arg-type]
+        st.slider(label, float(knob.low or 0), float(knob.high or 1), step=float(knob.step or 0.05), **looks)
     else:
         _number(knob, label, **looks)
 
 
 def _fits_a_slider(knob: Knob) -> bool:
     """Shares of a whole are pulled, everything else is typed."""
-    return knob.type is float and not knob.optional and knob.low == 0 and knob.high is not None and knob.high <= 1
+    return knob.type is float and not knob.optional and knob.low == 0 and 0 < (knob.high or 0) <= 1
 
 
 def _number(knob: Knob, label: str, **looks: Any) -> None:
@@ -193,7 +197,7 @@ def _number(knob: Knob, label: str, **looks: Any) -> None:
     kind = knob.type
     low, high = (None if bound is None else kind(bound) for bound in (knob.low, knob.high))
     step = kind(knob.step or 1)
-    st.number_input(label, low, high, step=step, format="%d" if kind is int else _decimals(step),
+    st.number_input(label, low, high, None if knob.optional else "min", step=step, format="%d" if kind is int else _decimals(step),
                     placeholder=words.value(knob, None) if knob.optional else None, **looks)
 
 

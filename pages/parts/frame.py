@@ -18,7 +18,6 @@ def draw(page: st.Page) -> None:
     st.html(_HERE / "look.css")
     try:
         store.open_store()
-        problem.show_kept()
         page.run()
     except (MetaMusicError, StoreProblem) as error:
         problem.show(error.message, error.cure)

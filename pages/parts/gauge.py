@@ -20,6 +20,8 @@ def draw(song: "SongRow") -> None:
         guess = studio.estimate(store.open_store(), settings, length)
     except MetaMusicError:
         return
-    what = f"a video of {words.about(length)}" if settings.kind == "video" else f"{settings.width} by {settings.height}"
+    size = f"{settings.width} by {settings.height}"
+    what = f"{words.about(length)} of video" if settings.kind == "video" else size
     basis = "" if guess.measured else ", a first guess"
-    st.html(f'<div class="mm-line"><span>{what}</span><span>about {words.about(guess.seconds)}{basis}</span></div>')
+    words_of_time = f"about {words.about(guess.seconds)}{basis}"
+    st.html(f'<div class="mm-line"><span>{what}</span><span>{words_of_time}</span></div>')

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 _HERE = Path(__file__).parent
 _GRID = st.components.v2.component(
     "metamusic_grid", html='<div class="wall" role="grid" aria-label="Renders"></div>',
-    css=(_HERE / "grid.css").read_text(), js=(_HERE / "wave.js").read_text() + (_HERE / "grid.js").read_text())
+    css=(_HERE / "grid.css").read_text(),
+    js=(_HERE / "wave.js").read_text() + (_HERE / "grid.js").read_text())
 
 
 def draw(renders: Sequence["RenderRow"], key: str, *, strip: bool = False,

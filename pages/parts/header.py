@@ -36,8 +36,9 @@ def draw(render: "RenderRow") -> None:
 
 def without_picture(render: "RenderRow") -> None:
     """A render that ended before there was a picture."""
-    word = {"failed": "It failed before there was a picture.", "cancelled": "It was stopped before there was a picture."}
-    st.html(f'<div class="mm-blank">{word.get(render.state, "There is no picture yet.")}</div>')
+    word = {"failed": "It failed before there was a picture.",
+            "cancelled": "It was stopped before there was a picture."}
+    st.html(f'<div class="mm-blank">{word.get(render.state, "There is no picture.")}</div>')
 
 
 def losses(render: "RenderRow") -> Sequence[Sequence[float]]:

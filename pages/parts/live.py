@@ -12,15 +12,8 @@ if TYPE_CHECKING:
     from db import RenderRow
 
 _HERE = Path(__file__).parent
-_HTML = """
-<figure class="live">
-  <div class="frame" data-empty="true"><img alt=""><div class="hint"></div></div>
-  <div class="strip" role="progressbar" aria-label="Progress" aria-valuemin="0" aria-valuemax="100" hidden><canvas></canvas></div>
-  <figcaption class="line"><span class="now"></span><span class="rest"></span><span class="hears"></span></figcaption>
-</figure>
-"""
 _LIVE = st.components.v2.component(
-    "metamusic_live", html=_HTML, css=(_HERE / "live.css").read_text(),
+    "metamusic_live", html=(_HERE / "live.html").read_text(), css=(_HERE / "live.css").read_text(),
     js=(_HERE / "wave.js").read_text() + (_HERE / "live.js").read_text())
 
 
@@ -34,10 +27,11 @@ def draw(render: "RenderRow", key: str) -> None:
     settings, progress = render.settings, render.progress or {}
     picture = next((role for role in ("final", "preview", "poster", "thumb")
                     if role in render.assets and render.assets[role].mime.startswith("image")), None)
-    _LIVE(data={"id": render.id, "src": media.asset_url(render, picture) if picture else None, "alt": render.title,
+    _LIVE(data={"id": render.id, "alt": render.title,
+                "src": media.asset_url(render, picture) if picture else None,
                 "aspect": settings.get("width", 1) / max(1, settings.get("height", 1)),
                 "hint": _hint(render), "working": render.active, "now": _now(render), "rest": _rest(render),
-                "hears": f"Hears {progress['listening']}" if render.active and progress.get("listening") else "",
+                "hears": _hears(render),
                 "share": words.share_done(render) if render.active else None,
                 "peaks": (render.song.analysis or {}).get("peaks")}, key=key)
     if render.active:
@@ -58,6 +52,12 @@ def _hint(render: "RenderRow") -> str:
     if render.state == "queued":
         return "Waiting for the worker."
     return "Warming up: the first picture comes in a moment." if render.active else ""
+
+
+def _hears(render: "RenderRow") -> str:
+    """What the model listens to."""
+    heard = (render.progress or {}).get("listening")
+    return f"Listens to {heard}" if render.active and heard else ""
 
 
 def _now(render: "RenderRow") -> str:

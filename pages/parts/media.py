@@ -7,6 +7,7 @@ AppTest) small files travel inside the page.
 
 import base64
 import os
+from mimetypes import guess_type
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ SERVED = "METAMUSIC_MEDIA_ROUTES"  # set by serve.py, which has the routes
 INLINE_LIMIT = 4_000_000  # bytes that may travel inside the page where there are no routes
 FOREVER = "private, max-age=31536000, immutable"  # the URL carries the content's digest
 FRESH = "no-store"
+HEADERS = {"X-Content-Type-Options": "nosniff", "Cross-Origin-Resource-Policy": "same-origin"}
 
 
 def asset_url(render: "RenderRow", role: str) -> str | None:
@@ -45,6 +47,11 @@ def download_url(render: "RenderRow") -> str | None:
     """As asset_url of the final file, but saved under its title instead of shown."""
     asset = render.assets.get("final")
     return _routed(f"render/{render.id}/final?v={asset.digest[:16]}&save=1") if asset else None
+
+
+def file_name(render: "RenderRow", asset: "AssetRow") -> str:
+    """What a saved file is called."""
+    return f"{render.title} {render.id}{asset.file.suffix}"
 
 
 def routes() -> list[Route]:
@@ -68,7 +75,7 @@ def _send_asset(request: Request) -> Response:
     asset: AssetRow | None = render.assets.get(request.path_params["role"]) if render else None
     if asset is None or render is None:
         return Response("No such file.", status_code=404)
-    name = f"{render.title} {render.id}{asset.file.suffix}" if "save" in request.query_params else None
+    name = file_name(render, asset) if "save" in request.query_params else None
     return _send(asset.file, asset.mime, name, request)
 
 
@@ -92,11 +99,10 @@ def _send(file: Path, mime: str, name: str | None, request: Request) -> Response
         return Response("The file is gone.", status_code=404)
     # A URL without the digest may show something else tomorrow.
     cache = FOREVER if request.query_params.get("v") else FRESH
-    return FileResponse(file, media_type=mime, filename=name, headers={
-        "Cache-Control": cache, "X-Content-Type-Options": "nosniff", "Cross-Origin-Resource-Policy": "same-origin"})
+    return FileResponse(file, media_type=mime, filename=name, headers={**HEADERS, "Cache-Control": cache})
 
 
 def _mime_of_song(file: Path) -> str:
-    return {".mp3": "audio/mpeg", ".wav": "audio/wav", ".flac": "audio/flac", ".ogg": "audio/ogg", ".oga": "audio/ogg",
-            ".opus": "audio/ogg", ".m4a": "audio/mp4", ".mp4": "video/mp4", ".aac": "audio/aac",
-            ".webm": "video/webm"}.get(file.suffix.lower(), "application/octet-stream")
+    """By the file's name. A song is only ever played: whatever it holds, it must not become a page."""
+    guess = guess_type(file.name)[0] or ""
+    return guess if guess.startswith(("audio/", "video/")) else "application/octet-stream"

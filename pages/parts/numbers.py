@@ -15,4 +15,5 @@ def pair_from_url(name: str) -> list[int]:
 
 
 def _all(text: str) -> list[int]:
-    return [int(part) for part in text.split(",") if part.strip().isascii() and part.strip().isdigit() and len(part) < 16]
+    parts = (part.strip() for part in text.split(","))
+    return [int(part) for part in parts if part.isascii() and part.isdigit() and len(part) < 16]

@@ -42,7 +42,9 @@ def kept(callback: Callable[..., Any]) -> Callable[..., Any]:
     return careful
 
 
-def show_kept() -> None:
-    """Shows what the last callback ran into, once."""
-    if problem := st.session_state.pop(_KEPT, None):
+def show_kept() -> bool:
+    """Shows what the last callback ran into, once; tells whether there was anything."""
+    problem = st.session_state.pop(_KEPT, None)
+    if problem:
         show(*problem)
+    return problem is not None

@@ -1,6 +1,6 @@
-"""Choosing a song: from the library, by dropping a file, or the demo; and hearing it out in the background."""
+"""Choosing a song, from the library or by dropping a file, and the stretch of it to paint."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import streamlit as st
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from db import SongRow
 
 TYPES = ["audio", "video"]  # what the file dialogue offers; the store decides
+LARGEST_MB = 200
 _CHOSEN = "song_id"
 _DROPPED = "dropped"  # counts uploads: a new number empties the drop field
 
@@ -33,32 +34,39 @@ def choose(song_id: int) -> None:
 
 def draw() -> "SongRow | None":
     """The library and the place to drop a file; the song that is on the desk."""
-    library = store.open_store().list_songs()
-    if library:
-        titles = {song.id: song.title for song in library}
-        song = chosen()
-        st.session_state["song_choice"] = song.id if song and song.id in titles else library[0].id
+    song = chosen()
+    if song is None:
+        st.header("What does your song look like?", anchor=False)
+        _drop_field("Drop a song here", "visible")
+        if st.button("Use the demo song", icon=":material/music_note:", key="demo"):
+            take_demo()
+            st.rerun()
+    else:
+        titles = {row.id: row.title for row in store.open_store().list_songs()}
+        st.session_state["song_choice"] = song.id
         st.selectbox("Song", list(titles), key="song_choice", format_func=titles.get, on_change=_pick,
                      label_visibility="collapsed")
-    st.file_uploader("Drop a song", TYPES, key=f"drop_{st.session_state.get(_DROPPED, 0)}", on_change=_take,
-                     max_upload_size=200, label_visibility="collapsed" if library else "visible")
-    if not library:
-        st.button("Use the demo song", icon=":material/music_note:", on_click=take_demo, key="demo")
-    return chosen()
+        _drop_field("Drop another song", "collapsed")
+    return song
 
 
-@problem.kept
-def take_demo() -> None:
+def _drop_field(label: str, visibility: Literal["visible", "collapsed"]) -> None:
+    st.file_uploader(label, TYPES, key=f"drop_{st.session_state.get(_DROPPED, 0)}", on_change=_take,
+                     max_upload_size=LARGEST_MB, label_visibility=visibility)
+
+
+def take_demo() -> "SongRow":
     """Composes the demo song, or finds it, and puts it on the desk."""
-    choose(studio.demo_song(store.open_store()).id)
+    with st.spinner("Composing the demo song"):
+        song = studio.demo_song(store.open_store())
+    choose(song.id)
+    return song
 
 
-@problem.kept
 def render_demo() -> None:
     """The empty gallery's one action: a first picture of the demo song."""
     opened = store.open_store()
-    song = studio.demo_song(opened)
-    choose(song.id)
+    song = take_demo()
     studio.submit(opened, song.id, RenderSettings(), preset="Standard", submit_key="first-demo")
 
 

@@ -19,7 +19,7 @@ export default function ({ data, parentElement, setStateValue }) {
     media.hidden = !data.media
     if (data.media) media.append(pictureOf(data.media))
   }
-  media.style.height = data.tall ?? ""
+  media.style.setProperty("--room", data.tall ?? "auto")
   media.style.setProperty("--tall", data.tall ?? data.limit ?? "72vh")
   const film = media.querySelector("video")
 

@@ -12,22 +12,8 @@ if TYPE_CHECKING:
     from db import RenderRow, SongRow
 
 _HERE = Path(__file__).parent
-_HTML = """
-<figure class="stage">
-  <div class="media" hidden></div>
-  <div class="row">
-    <button class="play" type="button" aria-label="Play">
-      <svg class="one" viewBox="0 0 24 24"><path d="M8 5.5v13a1 1 0 0 0 1.5.86l10.5-6.5a1 1 0 0 0 0-1.72L9.5 4.64A1 1 0 0 0 8 5.5z"/></svg>
-      <svg class="two" viewBox="0 0 24 24"><rect x="6" y="5" width="4" height="14" rx="1"/><rect x="14" y="5" width="4" height="14" rx="1"/></svg>
-    </button>
-    <canvas tabindex="0" role="slider" aria-label="The song"></canvas>
-  </div>
-  <figcaption class="line"><span class="from"></span><span class="what"></span></figcaption>
-  <audio preload="none"></audio>
-</figure>
-"""
 _STAGE = st.components.v2.component(
-    "metamusic_stage", html=_HTML, css=(_HERE / "stage.css").read_text(),
+    "metamusic_stage", html=(_HERE / "stage.html").read_text(), css=(_HERE / "stage.css").read_text(),
     js=(_HERE / "wave.js").read_text() + (_HERE / "stage.js").read_text())
 
 
@@ -48,11 +34,12 @@ def show(render: "RenderRow", analysis: dict[str, Any] | None, key: str, *,
          limit: str = "72vh", tall: str | None = None) -> None:
     """What a finished render made, above the stretch of song it was made from.
 
-    limit: no picture is higher (a CSS length). tall: every picture gets this room, so that two of them line up.
+    limit: no picture is higher (a CSS length). tall: every picture gets this room, so that two line up.
     """
     start = float(render.settings.get("start") or 0)
     span = render.settings.get("duration") or max(0.5, render.song.duration_s - start)
-    _STAGE(data={"song": _song(render.song, analysis), "media": _media(render), "limit": limit, "tall": tall, "caption": render.song.title,
+    _STAGE(data={"song": _song(render.song, analysis), "media": _media(render), "caption": render.song.title,
+                 "limit": limit, "tall": tall,
                  "region": {"start": start, "end": min(start + span, render.song.duration_s)}}, key=key)
 
 

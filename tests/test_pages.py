@@ -1,0 +1,243 @@
+"""Each page by itself, in process: what it shows for what the store holds."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+from db import NewAsset, RenderRow, SongRow, Store
+from metamusic import studio
+from metamusic.settings import CHECKOUT, RenderSettings, knobs
+from pages.parts import background, media, numbers, words
+from pages.parts import store as pages_store
+
+WORKER = "elsewhere:1"
+
+
+@dataclass
+class World:
+    """A store with a song, and a way to hang pictures."""
+
+    store: Store
+    song: SongRow
+
+    def hang(self, **settings) -> RenderRow:
+        """A finished picture."""
+        row = self.order(**settings)
+        folder = self.store.files.tmp
+        pixels = np.full((64, 96, 3), row.id * 20 % 255, np.uint8)
+        Image.fromarray(pixels).save(folder / "final.png")
+        Image.fromarray(pixels).save(folder / "thumb.webp")
+        losses = [[step, 1 / step] for step in range(1, 11)]
+        self.store.report(row.id, WORKER, {"step": 10, "steps": 10, "losses": losses})
+        self.store.finish(row.id, WORKER, "done", seconds=12.0, assets=[
+            NewAsset("final", folder / "final.png", "image/png", 96, 64),
+            NewAsset("thumb", folder / "thumb.webp", "image/webp", 96, 64)])
+        return self.store.get_render(row.id)
+
+    def order(self, **settings) -> RenderRow:
+        """A render that a worker has in hand."""
+        row = studio.submit(self.store, self.song.id, RenderSettings(width=96, height=64, **settings))
+        return self.store.claim_render(WORKER, render_id=row.id)
+
+
+@pytest.fixture
+def world(store, pack, tune, monkeypatch):
+    """A store without a worker, which the pages find."""
+    monkeypatch.setenv(pages_store.WORKER, "off")
+    monkeypatch.delenv(media.SERVED, raising=False)
+    pages_store.open_store.clear()
+    song = studio.add_song(store, tune)
+    studio.analysis(store, song.id)
+    yield World(store, store.get_song(song.id))
+    pages_store.open_store().close()
+    pages_store.open_store.clear()
+
+
+def page(path: str | None = None, **query: str) -> AppTest:
+    """The app at one of its pages."""
+    app = AppTest.from_file(str(CHECKOUT / "app.py"), default_timeout=60)
+    app.query_params.update(query)
+    app.run()
+    if path:
+        app.switch_page(path).run()
+    assert not app.exception, [error.message for error in app.exception]
+    return app
+
+
+def html_of(app: AppTest) -> str:
+    """All that the page says in HTML of its own."""
+    return " ".join(block.value for block in app.get("html"))
+
+
+def test_the_studio_of_a_first_run_offers_a_place_to_drop_a_song(world, monkeypatch):
+    monkeypatch.setattr(Store, "list_songs", lambda self: [])
+    app = page()
+    assert app.get_by_key("demo").label == "Use the demo song"
+    assert [button.label for button in app.button if "Render" in button.label] == []
+
+
+def test_the_studio_renders_what_the_form_says_once(world):
+    app = page()
+    app.get_by_key("set_text").set_value("a storm").run()
+    app.get_by_key("go_render").click().run()
+    app.get_by_key("go_render").click().run()
+    assert not app.exception
+    rows = world.store.list_renders().rows
+    assert [(row.settings["text"], row.kind, row.state) for row in rows] == [("a storm", "image", "queued")]
+
+
+def test_the_studio_says_what_is_wrong_and_keeps_the_wishes(world):
+    app = page()
+    app.get_by_key("set_text").set_value(":0.5").run()
+    app.get_by_key("go_render").click().run()
+    assert "has no text before its weight" in html_of(app)
+    assert app.get_by_key("set_text").value == ":0.5"
+    assert world.store.list_renders().total == 0
+
+
+def test_dropping_a_text_file_named_mp3_is_refused_in_words(world):
+    app = page()
+    app.file_uploader[0].upload("notes.mp3", b"these are words, not music" * 40).run()
+    assert not app.exception
+    assert "notes.mp3" in html_of(app)
+    assert len(world.store.list_songs()) == 1
+
+
+def test_a_dropped_song_goes_to_the_store_and_on_the_desk(world, tune):
+    app = page()
+    app.file_uploader[0].upload("Another Tune.wav", tune.read_bytes() + b"\0\0").run()
+    assert not app.exception
+    assert [song.title for song in world.store.list_songs()][:1] == ["Another Tune"]
+    assert app.session_state["song_id"] == world.store.list_songs()[0].id
+
+
+def test_the_studio_shows_a_render_at_work_and_stops_it(world):
+    row = world.order()
+    world.store.report(row.id, WORKER, {"step": 3, "steps": 10, "eta_s": 8.0, "losses": [[1, 1.0]]})
+    app = page()
+    app.get_by_key(f"easel_cancel_{row.id}").click().run()
+    assert world.store.get_render(row.id).cancel_requested
+    assert app.get_by_key(f"easel_cancel_{row.id}").disabled
+
+
+def test_a_failed_render_shows_its_reason_and_its_cure(world):
+    row = world.order()
+    world.store.fail(row.id, WORKER, "The pack <b>is</b> gone.", "Fetch it again.")
+    for app in (page(), page("pages/render.py", id=str(row.id))):
+        assert "The pack &lt;b&gt;is&lt;/b&gt; gone." in html_of(app)
+        assert "Fetch it again." in html_of(app)
+
+
+def test_the_gallery_of_a_first_run_offers_the_demo(world):
+    app = page("pages/gallery.py")
+    assert app.get_by_key("go_demo").label == "Render the demo song"
+
+
+def test_the_gallery_filters_by_the_url(world):
+    world.hang(text="a storm")
+    world.hang(text="a calm sea")
+    grid = page("pages/gallery.py", q="storm").get("bidi_component")
+    assert len(grid) == 1
+    assert "No render is like that." in html_of(page("pages/gallery.py", kind="Videos"))
+    assert "No render is like that." in html_of(page("pages/gallery.py", q="sunshine"))
+
+
+def test_the_render_page_shows_every_setting(world):
+    row = world.hang(text="a <i>storm</i>", steps=17)
+    app = page("pages/render.py", id=str(row.id))
+    told = html_of(app)
+    assert all(knob.label in told for knob in knobs() if "image" in knob.kinds)
+    assert "a &lt;i&gt;storm&lt;/i&gt;" in told and "17" in told
+
+
+@pytest.mark.parametrize("wrong", ["", "none", "999", "-1", "1e9", "٣", "9" * 30])
+def test_a_wrong_id_is_an_empty_page_with_a_way_back(world, wrong):
+    app = page("pages/render.py", id=wrong)
+    assert "There is no such render." in html_of(app)
+    assert "Back to the gallery" in [link.value for link in app.page_link]
+
+
+def test_delete_can_be_undone(world):
+    row = world.hang()
+    app = page("pages/render.py", id=str(row.id))
+    next(button for button in app.button if button.label == "Delete").click().run()
+    assert world.store.get_render(row.id).deleted_at is not None
+    next(button for button in app.button if button.label == "Undo").click().run()
+    assert world.store.get_render(row.id).deleted_at is None
+
+
+def test_run_again_orders_the_same_settings(world):
+    row = world.hang(text="a storm")
+    app = page("pages/render.py", id=str(row.id))
+    app.get_by_key("go_again").click().run()
+    again = world.store.list_renders().rows[0]
+    assert again.parent_id == row.id and again.settings == row.settings
+
+
+def test_use_these_settings_fills_the_studio(world):
+    row = world.hang(text="a storm", steps=17, start=0.5)
+    app = page("pages/render.py", id=str(row.id))
+    next(button for button in app.button if button.label == "Use these settings").click().run()
+    filled = RenderSettings.parse(app.session_state["form_values"])
+    assert filled == studio.settings_of(row)
+    assert app.session_state["song_id"] == row.song.id
+
+
+def test_compare_shows_what_differs_and_swaps(world):
+    one, other = world.hang(steps=11), world.hang(steps=22)
+    app = page("pages/compare.py", ids=f"{one.id},{other.id}")
+    told = html_of(app)
+    assert "Steps" in told and told.index(">11<") < told.index(">22<") and "Width" not in told
+    app.get_by_key("swap").click().run()
+    assert app.query_params["ids"] == f"{other.id},{one.id}"
+
+
+def test_compare_asks_for_two_finished_renders(world):
+    world.hang()
+    assert "side by side" in page("pages/compare.py").subheader[0].value
+
+
+def test_no_page_brings_in_the_engine():
+    """Pages and what they need come without torch or librosa: they must open while a picture is painted."""
+    import subprocess
+    import sys
+
+    code = ("import sys, pages.parts.actions, pages.parts.easel, pages.parts.filters, pages.parts.gauge; "
+            "print([name for name in ('torch', 'librosa', 'numba', 'pandas', 'altair') if name in sys.modules])")
+    told = subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "[]"
+
+
+def test_numbers_out_of_a_url(monkeypatch):
+    monkeypatch.setattr(numbers.st, "query_params", {"ids": "3, 5,5,x,7", "id": "12"})
+    assert numbers.pair_from_url("ids") == [3, 5]
+    assert numbers.from_url("id") == 12
+    assert numbers.from_url("nothing") is None
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(0.2, "1 s"), (8, "8 s"), (42, "40 s"), (200, "3 min"), (7800, "2 h 10 min")])
+def test_time_as_one_says_it(seconds, said):
+    assert words.about(seconds) == said
+
+
+def test_background_work_is_done_once(monkeypatch):
+    done = []
+    assert not background.ready("once", lambda: done.append(1))
+    while not background.ready("once", lambda: done.append(2)):
+        pass
+    assert done == [1]
+
+
+def test_small_files_travel_inside_the_page_where_there_are_no_routes(world):
+    assert media.song_url(world.song).startswith("data:audio/")
+    assert media.asset_url(world.hang(), "final").startswith("data:image/png;base64,")
+
+
+def test_a_song_is_never_served_as_a_page():
+    for name in ("x.html", "x.svg", "x", "x.js"):
+        assert media._mime_of_song(Path(name)) == "application/octet-stream"
+    assert media._mime_of_song(Path("x.mp3")) == "audio/mpeg"
