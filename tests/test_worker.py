@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from db import Store
 from db.files import Files
 from db.workers import worker_name
 from metamusic import studio, worker
@@ -19,6 +20,7 @@ from metamusic.errors import EncodingError, StoreError
 from metamusic.events import Checkpoint, Finished, Frame, Preview, Started, Step
 from metamusic.metadata import read_png, read_video
 from metamusic.settings import RenderSettings
+from metamusic.song import Analysis
 from metamusic.video import decode_frames, probe_video
 from metamusic.worker import Service, Worker, run_now
 from metamusic.worker import attempt as attempts
@@ -30,16 +32,35 @@ STILL = RenderSettings(seed=1, width=64, height=64, steps=25, cutouts=2, canvas=
 FILM = RenderSettings(kind="video", seed=1, width=64, height=64, steps=3, cutouts=2, canvas="pixels",
                       init="smooth", fps=4, chunk=0.5, steps_per_frame=1)
 
-pytestmark = pytest.mark.usefixtures("pack")
-
-
-@pytest.fixture(autouse=True)
-def beats(monkeypatch):
-    """Beats at every half second, without waiting for librosa."""
-    from metamusic.song import Analysis
-
+@pytest.fixture(scope="module", autouse=True)
+def light(tiny_checkpoints):
+    """Beats without waiting for librosa; one thread, because several crawl on a machine that is busy."""
     known = Analysis(3.0, 120.0, (0.5, 1.0, 1.5, 2.0, 2.5), (0.1,) * 30, (0.5,) * 12, False)
-    monkeypatch.setattr(studio, "analyse", lambda path: known)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(studio, "analyse", lambda path: known)
+        patch.setattr("psutil.cpu_count", lambda logical=True: 1)
+        patch.setenv("METAMUSIC_CHECKPOINTS", str(tiny_checkpoints))
+        yield
+
+
+@pytest.fixture(scope="module")
+def undisturbed(light, tune, tmp_path_factory):
+    """A still and a film that nothing interrupted."""
+    store = Store.open(tmp_path_factory.mktemp("undisturbed"))
+    made = [run_now(store, studio.submit(store, tune, settings, claim=True).id) for settings in (STILL, FILM)]
+    assert [render.state for render in made] == ["done", "done"]
+    yield pixels(made[0]), frames(made[1])
+    store.close()
+
+
+@pytest.fixture
+def still(undisturbed):
+    return undisturbed[0]
+
+
+@pytest.fixture
+def film(undisturbed):
+    return undisturbed[1]
 
 
 @pytest.fixture
@@ -55,8 +76,17 @@ def frames(render):
     return list(decode_frames(render.assets["final"].file))
 
 
-def same_film(one, other):
-    return all(np.array_equal(a, b) for a, b in zip(frames(one), frames(other), strict=True))
+def same_film(render, expected):
+    assert render.state == "done", render.error
+    return all(np.array_equal(a, b) for a, b in zip(frames(render), expected, strict=True))
+
+
+def until(what):
+    """Wait for something to come true, and give it back."""
+    deadline = time.monotonic() + 60
+    while not (found := what()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return found
 
 
 def do(store):
@@ -137,74 +167,72 @@ def kill_at(store, render, kind, number):
     store.report(row.id, row.worker, lease_s=-1)
 
 
-def test_an_interrupted_still_equals_an_undisturbed_one(store, ask):
-    undisturbed = run_now(store, ask(STILL, claim=True).id)
+def test_an_interrupted_still_equals_an_undisturbed_one(store, ask, still):
     interrupted = ask(STILL)
     kill_at(store, interrupted, Step, 22)
     assert store.get_render(interrupted.id).checkpoint_step == 20
     resumed = do(store)
     assert resumed.attempts == 1 and resumed.progress["losses"][0][0] == 1
-    assert np.array_equal(pixels(undisturbed), pixels(resumed))
+    assert np.array_equal(still, pixels(resumed))
 
 
 @pytest.mark.parametrize(("kind", "number"), [(Step, 2), (Frame, 2), (Checkpoint, 1), (Frame, 7), (Frame, 12),
                                               (Finished, 1)])
-def test_an_interrupted_film_equals_an_undisturbed_one(store, ask, kind, number):
-    undisturbed = run_now(store, ask(FILM, claim=True).id)
+def test_an_interrupted_film_equals_an_undisturbed_one(store, ask, kind, number, film):
     interrupted = ask(FILM)
     kill_at(store, interrupted, kind, number)
     resumed = do(store)
-    assert resumed.state == "done", resumed.error
-    assert same_film(undisturbed, resumed)
+    assert same_film(resumed, film)
 
 
-def test_a_torn_checkpoint_is_passed_over_for_the_one_before(store, ask):
-    undisturbed = run_now(store, ask(FILM, claim=True).id)
+def test_a_torn_checkpoint_is_passed_over_for_the_one_before(store, ask, film):
     interrupted = ask(FILM)
     kill_at(store, interrupted, Frame, 9)
     kept = sorted(store.files.work_folder(interrupted.id).glob("checkpoint-*.pt"))
     assert len(kept) == 2
     kept[-1].write_bytes(kept[-1].read_bytes()[:1000])
-    assert same_film(undisturbed, do(store))
+    assert same_film(do(store), film)
 
 
-def test_a_lost_chunk_means_painting_it_again(store, ask):
-    undisturbed = run_now(store, ask(FILM, claim=True).id)
+def test_a_lost_chunk_means_painting_it_again(store, ask, film):
     interrupted = ask(FILM)
     kill_at(store, interrupted, Frame, 9)
     (store.files.work_folder(interrupted.id) / "chunk-000000.mp4").unlink()
-    assert same_film(undisturbed, do(store))
+    assert same_film(do(store), film)
 
 
 CHILD = """
-import sys
+import time
+import psutil
+from db.workers import worker_name
 from metamusic import studio
-from metamusic.song import Analysis
-from metamusic.worker import Worker
-studio.analyse = lambda path: Analysis(3.0, 120.0, (1.0, 2.0), (0.1,), (0.5,), False)
-print("ready", flush=True)
-Worker(studio.open_store()).run_once()
+from metamusic.events import Frame
+from metamusic.worker.attempt import Attempt
+psutil.cpu_count = lambda logical=True: 1
+store = studio.open_store()
+def stall(event):
+    if isinstance(event, Frame) and event.index == 6:
+        time.sleep(600)
+Attempt(store, store.claim_render(worker_name()), on_event=stall).run()
 """
 
 
-def test_kill_9_loses_nothing(store, ask, tiny_checkpoints):
+def test_kill_9_loses_nothing(store, ask, film):
     """A real process, really killed; the next worker takes the render up at once and finishes it."""
-    long_film = FILM.changed(steps_per_frame=40, cutouts=8)
-    undisturbed = run_now(store, ask(long_film, claim=True).id)
-    render = ask(long_film)
+    render = ask(FILM)
+    studio.analysis(store, render.song.id)
     checkout = Path(worker.__file__).parents[2]
     process = subprocess.Popen([sys.executable, "-c", CHILD], cwd=checkout, env=dict(os.environ))
-    deadline = time.monotonic() + 60
-    while (seen := store.get_render(render.id)).checkpoint_frame is None and time.monotonic() < deadline:
-        time.sleep(0.02)
+    deadline = time.monotonic() + 120
+    while (seen := store.get_render(render.id)).checkpoint_frame != 6 and time.monotonic() < deadline:
+        time.sleep(0.05)
     os.kill(process.pid, signal.SIGKILL)
-    assert seen.state == "running" and seen.checkpoint_frame < 12
-    taken = store.claim_render(worker_name())  # not waited for: the zombie counts as gone, the lease as void
+    assert (seen.state, seen.checkpoint_frame) == ("running", 6)
+    taken = until(lambda: store.claim_render(worker_name()))  # at once: its zombie counts as gone
     process.wait()
-    assert taken.id == render.id and taken.attempts == 1
+    assert (taken.id, taken.attempts) == (render.id, 1)
     Attempt(store, taken).run()
-    done = store.get_render(render.id)
-    assert done.state == "done" and same_film(undisturbed, done)
+    assert same_film(store.get_render(render.id), film)
 
 
 def test_stopping_gives_the_render_back_with_its_checkpoint(store, ask):
@@ -236,34 +264,31 @@ def cancel_at(store, render, kind, number):
     return store.get_render(render.id)
 
 
-def test_a_cancelled_still_keeps_the_picture_so_far_and_can_be_continued(store, ask):
-    undisturbed = run_now(store, ask(STILL, claim=True).id)
+def test_a_cancelled_still_keeps_the_picture_so_far_and_can_be_continued(store, ask, still):
     cancelled = cancel_at(store, ask(STILL), Step, 22)
     assert cancelled.state == "cancelled" and pixels(cancelled).shape == (64, 64, 3)
-    assert not np.array_equal(pixels(cancelled), pixels(undisturbed))
+    assert not np.array_equal(pixels(cancelled), still)
     studio.continue_render(store, cancelled.id)
     do(store)
     continued = store.get_render(cancelled.id)
-    assert continued.state == "done" and np.array_equal(pixels(continued), pixels(undisturbed))
+    assert continued.state == "done" and np.array_equal(pixels(continued), still)
 
 
-def test_a_cancelled_film_keeps_the_frames_so_far_with_their_sound(store, ask):
-    undisturbed = run_now(store, ask(FILM, claim=True).id)
+def test_a_cancelled_film_keeps_the_frames_so_far_with_their_sound(store, ask, film):
     cancelled = cancel_at(store, ask(FILM), Frame, 7)
     facts = probe_video(cancelled.assets["final"].file)
     assert cancelled.state == "cancelled" and facts.frames >= 7 and facts.has_audio
     assert abs(facts.video_s - facts.audio_s) <= 1 / 4
     studio.continue_render(store, cancelled.id)
     do(store)
-    assert same_film(store.get_render(cancelled.id), undisturbed)
+    assert same_film(store.get_render(cancelled.id), film)
 
 
 def test_a_cancel_from_a_page_reaches_the_worker(store, ask):
     render = ask(STILL.changed(steps=5000))
     thread = threading.Thread(target=Worker(store).run_once)
     thread.start()
-    while not (store.get_render(render.id).progress or {}).get("step"):
-        time.sleep(0.05)
+    until(lambda: (store.get_render(render.id).progress or {}).get("step"))
     assert "preview" in store.get_render(render.id).assets
     studio.cancel(store, render.id)
     thread.join(30)
@@ -313,8 +338,7 @@ def test_too_little_memory_is_said_in_words(store, ask):
     assert "memory" in fail_at(store, ask, RuntimeError("CUDA out of memory")).error
 
 
-def test_a_full_disk_fails_with_a_cure_and_continues_when_there_is_room(store, ask, monkeypatch):
-    undisturbed = run_now(store, ask(FILM, claim=True).id)
+def test_a_full_disk_fails_with_a_cure_and_continues_when_there_is_room(store, ask, monkeypatch, film):
     render = ask(FILM)
     free = Files.free_bytes
     calls = iter(range(1000))
@@ -323,7 +347,7 @@ def test_a_full_disk_fails_with_a_cure_and_continues_when_there_is_room(store, a
     assert failed.state == "failed" and "MB are free" in failed.error and "Free some space" in failed.cure
     monkeypatch.setattr(Files, "free_bytes", free)
     studio.continue_render(store, render.id)
-    assert same_film(do(store), undisturbed)
+    assert same_film(do(store), film)
 
 
 def test_missing_weights_fail_with_their_cure(store, ask, monkeypatch, tmp_path):
@@ -395,10 +419,7 @@ def test_only_one_worker_per_data_folder(store, ask, monkeypatch):
     try:
         assert one.state.here and not other.state.here and "Another MetaMusic" in other.state.message
         render = ask(STILL.changed(steps=1))
-        deadline = time.monotonic() + 30
-        while store.get_render(render.id).state != "done" and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert store.get_render(render.id).state == "done"
+        assert until(lambda: store.get_render(render.id).state == "done")
     finally:
         one.end(10)
         assert other.take_lock(), "the lock is free again"

@@ -197,7 +197,8 @@ def _number(knob: Knob, label: str, **looks: Any) -> None:
     kind = knob.type
     low, high = (None if bound is None else kind(bound) for bound in (knob.low, knob.high))
     step = kind(knob.step or 1)
-    st.number_input(label, low, high, None if knob.optional else "min", step=step, format="%d" if kind is int else _decimals(step),
+    st.number_input(label, low, high, None if knob.optional else "min", step=step,
+                    format="%d" if kind is int else _decimals(step),
                     placeholder=words.value(knob, None) if knob.optional else None, **looks)
 
 

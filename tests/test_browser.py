@@ -1,0 +1,212 @@
+"""A newcomer's way through the real thing: server, worker, pages and a browser.
+
+The browser is Chromium (Playwright drives the one of the system, or the one named by CHROMIUM). Without one
+the test is skipped, but under CI=true it fails: a green run has seen the screens.
+"""
+
+import io
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from metamusic.settings import CHECKOUT
+
+SKETCH = CHECKOUT / "checkpoints" / "sketch" / "pack.json"
+START_S, RENDER_S, SOON_MS = 180, 300, 30_000
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync"]
+
+
+@dataclass
+class Server:
+    """MetaMusic in a process of its own."""
+
+    process: subprocess.Popen
+    url: str
+    home: Path
+
+    def get(self, path: str, **headers: str) -> tuple[int, bytes]:
+        """What the server answers, refusals included."""
+        try:
+            with urllib.request.urlopen(urllib.request.Request(self.url + path, headers=headers)) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read()
+
+
+def start(home: Path, checkpoints: Path | None) -> Server:
+    """Starts the server as `make app` does, from a folder that is not the checkout."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {**os.environ, "METAMUSIC_HOME": str(home), "STREAMLIT_SERVER_PORT": str(port)}
+    environment.pop("METAMUSIC_DATABASE_URL", None)
+    if checkpoints is not None:
+        environment["METAMUSIC_CHECKPOINTS"] = str(checkpoints)
+    with open(home.parent / "server.log", "ab") as log:
+        process = subprocess.Popen([sys.executable, str(CHECKOUT / "serve.py")], cwd=home.parent, env=environment,
+                                   stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+    server = Server(process, f"http://localhost:{port}", home)
+    wait_for_health(server, home.parent / "server.log")
+    return server
+
+
+def wait_for_health(server: Server, log: Path) -> None:
+    until = time.monotonic() + START_S
+    while time.monotonic() < until and server.process.poll() is None:
+        try:
+            if server.get("/_stcore/health")[0] == 200:
+                return
+        except OSError:
+            time.sleep(0.3)
+    stop(server)
+    pytest.fail(f"The server did not start:\n{log.read_text()[-3000:]}")
+
+
+def stop(server: Server) -> None:
+    server.process.terminate()
+    try:
+        server.process.wait(30)
+    except subprocess.TimeoutExpired:
+        server.process.kill()
+        server.process.wait(10)
+
+
+@pytest.fixture(scope="module")
+def checkpoints(request) -> Path | None:
+    """The committed weights; before they are there, small ones of the same make."""
+    return None if SKETCH.is_file() else request.getfixturevalue("tiny_checkpoints")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, checkpoints) -> Iterator[Server]:
+    home = tmp_path_factory.mktemp("journey") / "data"
+    home.mkdir()
+    running = start(home, checkpoints)
+    yield running
+    stop(running)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator:
+    """A browser, or the word that there is none."""
+    found = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        found = None
+    if not found:
+        missing = "No Chromium for the browser test: install it, or name it in CHROMIUM."
+        if os.environ.get("CI") == "true":
+            pytest.fail(missing)
+        pytest.skip(missing)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(chromium):
+    opened = chromium.new_page(viewport={"width": 1440, "height": 900}, color_scheme="dark")
+    opened.set_default_timeout(SOON_MS)
+    mistakes: list[str] = []
+    opened.on("pageerror", lambda error: mistakes.append(str(error)))
+    yield opened
+    opened.close()
+    assert not mistakes
+
+
+def pixels(server: Server, source: str) -> np.ndarray:
+    """The picture behind an address, decoded."""
+    status, body = server.get(source)
+    assert status == 200
+    return np.asarray(Image.open(io.BytesIO(body)).convert("RGB"))
+
+
+def wait_until_painted(page) -> str:
+    """Waits for the finished picture of the page that is open; gives its address."""
+    shown = page.locator(".stage .media img")
+    shown.wait_for(timeout=RENDER_S * 1000)
+    page.wait_for_function("image => image.complete && image.naturalWidth > 0", arg=shown.element_handle())
+    return shown.get_attribute("src")
+
+
+def test_a_newcomers_journey(server, page, tune):
+    # Drop a song: it is kept, drawn, and can be rendered.
+    page.goto(server.url)
+    page.get_by_text("What does your song look like?").wait_for()
+    page.locator("input[type=file]").set_input_files(tune)
+    page.locator(".st-key-go_render button").wait_for()
+    assert page.locator(".stage canvas").first.is_visible()
+
+    # Ask for enough work that a reload falls into the middle of it.
+    page.get_by_text("Settings", exact=True).click()
+    steps = page.locator(".st-key-set_steps input")
+    steps.fill("60")
+    steps.press("Tab")
+    page.get_by_text("Changed from Standard").wait_for()
+    page.locator(".st-key-go_render button").click()
+
+    # The picture grows, also after a reload.
+    page.locator(".live .now", has_text=re.compile("Step|Warming|Next")).wait_for()
+    page.reload()
+    page.locator(".live .now", has_text=re.compile(r"Step|Warming|Next|Rising")).wait_for()
+    page.locator(".live .rest", has_text="painted in").wait_for(timeout=RENDER_S * 1000)
+    page.wait_for_function("image => image.naturalWidth > 0", arg=page.locator(".live img").element_handle())
+
+    # It hangs in the gallery, and opens.
+    page.get_by_role("link", name="Gallery").click()
+    page.locator(".wall .tile").wait_for()
+    assert page.locator(".wall .tile").count() == 1
+    assert "thumb" in page.locator(".wall img").get_attribute("src")
+    page.locator(".wall .tile").click()
+    page.wait_for_url(re.compile(r"/render\?id=1$"))
+    first = pixels(server, wait_until_painted(page))
+
+    # Run again: the same pixels.
+    page.locator(".st-key-go_again button").click()
+    page.wait_for_url(re.compile(r"/render\?id=2$"))
+    again = wait_until_painted(page)
+    assert "/render/2/" in again
+    assert np.array_equal(first, pixels(server, again))
+
+    # Both can be compared.
+    page.goto(f"{server.url}/compare?ids=1,2")
+    page.get_by_text("The same settings.").wait_for()
+
+
+def test_files_are_served_from_disk_and_nothing_else_is(server, page, tune):
+    status, whole = server.get("/files/song/1")
+    assert status == 200 and whole == Path(tune).read_bytes()
+    status, part = server.get("/files/song/1", Range="bytes=0-3")
+    assert (status, part) == (206, b"RIFF")
+    for path in ("/files/song/99", "/files/render/99/final", "/files/render/1/preview.webp", "/files/render/x/final",
+                 "/files/render/1/..%2f..%2fmetamusic.sqlite3", "/files/song/1%2f..%2f..", "/files/render/1/final/..",
+                 "/files/../metamusic.sqlite3"):
+        status, body = server.get(path)
+        assert status == 404 or b"<title>" in body.lower(), path  # the app's own page, or nothing
+
+
+def test_a_deep_link_opens_its_page_on_a_fresh_server(tmp_path, checkpoints, page):
+    (tmp_path / "data").mkdir()
+    fresh = start(tmp_path / "data", checkpoints)
+    try:
+        page.goto(f"{fresh.url}/gallery")
+        page.get_by_text("Every picture and video you render will hang here.").wait_for()
+        assert page.get_by_role("link", name="Studio").count() == 1
+    finally:
+        stop(fresh)
