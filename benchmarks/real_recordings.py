@@ -1,6 +1,6 @@
 """Does what the sketch pack hears carry over to sounds that our synthesiser did not make?
 
-    python benchmarks/real_recordings.py [PACK]
+    python -m benchmarks.real_recordings [PACK]
 
 Plays short pieces on the sampled instruments of a General MIDI sound font (fluidsynth), lets espeak-ng
 speak and sox make weather, and asks how windows of 2 s are heard: windows of one recording should agree

@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-from sqlalchemy import and_, delete, or_, select, update
+from sqlalchemy import and_, case, delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from db.base import Verbs
@@ -125,10 +125,11 @@ class Queue(Verbs):
     def give_back(self, render_id: int, worker: str, *, seconds: float | None = None) -> bool:
         """Back into the queue in good order, with its checkpoints; the attempt does not count."""
         values: dict[str, Any] = {} if seconds is None else {"seconds": seconds}
+        uncounted = case((Render.attempts > 0, Render.attempts - 1), else_=0)  # a checkpoint made it 0
         with self.sessions.write() as session:
             given = session.scalar(
                 _owned(render_id, worker).where(Render.cancel_requested.is_(False))
-                .values(state="queued", worker=None, lease_until=None, attempts=Render.attempts - 1,
+                .values(state="queued", worker=None, lease_until=None, attempts=uncounted,
                         updated_at=now(), **values).returning(Render.id))
         return given is not None
 

@@ -1,10 +1,12 @@
-"""Pictures in motion: resizing, the slow zoom, mixing one picture into another."""
+"""Pictures in motion: resizing, the slow camera, one picture turning into another."""
 
 import math
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+LONGEST_ZOOM = 1.35  # how near the camera goes before it turns back
 
 
 def fit(image: Tensor, height: int, width: int) -> Tensor:
@@ -18,32 +20,56 @@ def fit(image: Tensor, height: int, width: int) -> Tensor:
 
 
 def zoom(image: Tensor, growth: float) -> Tensor:
-    """The middle of [1, 3, H, W] magnified by `growth` (1.01: one per cent), edges mirrored."""
+    """The middle of [1, C, H, W] magnified by `growth` (1.01: one per cent), edges mirrored.
+
+    Bicubic, so values may leave their range a little.
+    """
+    if growth == 1:
+        return image
     theta = torch.tensor([[[1 / growth, 0.0, 0.0], [0.0, 1 / growth, 0.0]]], device=image.device)
     grid = F.affine_grid(theta, list(image.shape), align_corners=False)
-    moved = F.grid_sample(image, grid, mode="bicubic", padding_mode="reflection", align_corners=False)
-    return moved.clamp(0, 1)
+    return F.grid_sample(image, grid, mode="bicubic", padding_mode="reflection", align_corners=False)
 
 
-def growth_per_frame(zoom_per_second: float, fps: int) -> float:
-    """Magnification between two frames, so that a second of them gives 1 + zoom_per_second."""
-    return max(1 + zoom_per_second, 0.05) ** (1 / fps)
+def camera(seconds: float, speed: float) -> float:
+    """Magnification of a camera that goes in and out again without a jolt; 1 at rest.
+
+    `speed` is the growth per second in mid-travel (0.04: four per cent). It swings between 1 and
+    LONGEST_ZOOM, because a picture of finite detail cannot be approached for ever; a negative speed
+    begins near and moves away.
+    """
+    if speed == 0:
+        return 1.0
+    reach = math.log(LONGEST_ZOOM)
+    phase = 2 * math.log1p(abs(speed)) * seconds / reach
+    share = (1 - math.cos(phase)) / 2 if speed > 0 else (1 + math.cos(phase)) / 2
+    return math.exp(reach * share)
 
 
 def share_per_frame(rate: float, fps: int) -> float:
-    """How much of another picture to mix in at each frame for a rate per second, whatever the fps."""
+    """How much of something is left behind at each frame for a rate per second, whatever the fps."""
     return 1 - math.exp(-rate / fps)
 
 
-def grow(image: Tensor, height: int, width: int, detail_of: Tensor | None = None) -> Tensor:
-    """A small picture [1, 3, h, w] at full size.
+def dissolve(one: Tensor, other: Tensor, share: float, pattern: Tensor) -> Tensor:
+    """`one` turning into `other`, [1, 3, H, W] each, first where the pattern [1, 1, H, W] is low.
 
-    What a larger picture `detail_of` [1, 3, height, width] has beyond its own small version is added,
-    so that fine structure that the small stage could not hold comes back.
+    Instead of both shining through each other, the new picture spreads like ink in water. 0 and 1 give
+    exactly one or the other.
     """
-    small = image.shape[-2:]
-    large = F.interpolate(image, (height, width), mode="bicubic", align_corners=False)
-    if detail_of is not None:
-        down = F.interpolate(detail_of, small, mode="bicubic", antialias=True, align_corners=False)
-        large = large + detail_of - F.interpolate(down, (height, width), mode="bicubic", align_corners=False)
-    return large.clamp(0, 1)
+    edge = 0.35  # how soft the ink's edge is, in units of the pattern
+    mask = ((share * (1 + edge) - pattern) / edge).clamp(0, 1)
+    mask = mask * mask * (3 - 2 * mask)  # smoothstep: no crease where the edge begins and ends
+    return one + (other - one) * mask
+
+
+def broad(change: Tensor, pixels: int = 16) -> Tensor:
+    """Only the broad forms of a signed picture [1, 3, H, W]: light and colour, no structure."""
+    height, width = change.shape[-2:]
+    few = F.adaptive_avg_pool2d(change, (max(1, height // pixels), max(1, width // pixels)))
+    return F.interpolate(few, (height, width), mode="bicubic", align_corners=False)
+
+
+def enlarge(image: Tensor, height: int, width: int) -> Tensor:
+    """A signed or unsigned picture at another size, bicubic."""
+    return F.interpolate(image, (height, width), mode="bicubic", align_corners=False)

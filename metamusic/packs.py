@@ -368,6 +368,7 @@ def _write(path: Path, write: Callable[[Path], object]) -> None:
     """Write under a temporary name, flush to the disk, rename: a reader never meets half a file."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     write(unfinished)
+    unfinished.chmod(0o644)  # safetensors keeps its files to their owner; a team's server is another user
     with unfinished.open("rb+") as file:
         os.fsync(file.fileno())
     unfinished.replace(path)

@@ -17,14 +17,15 @@ from metamusic.canvas import CANVASES, Canvas
 from metamusic.cutouts import make_cutouts
 from metamusic.errors import SettingsError
 from metamusic.events import Checkpoint, Event, Finished, Frame, Preview, Started, Step
-from metamusic.motion import fit, grow, growth_per_frame, share_per_frame, zoom
+from metamusic.motion import broad, camera, enlarge, fit, share_per_frame, zoom
 from metamusic.packs import Models
 from metamusic.prompt import Prompt
 from metamusic.randomness import generator
+from metamusic.scenery import Scenery
 from metamusic.segments import Segment, frame_count, plan_segments
 from metamusic.settings import RenderSettings
 from metamusic.song import Song
-from metamusic.start import bank_choice, bank_picture, random_start, resolve_init
+from metamusic.start import random_start, resolve_init
 from metamusic.targets import Targets, make_targets
 
 STILL_CHECKPOINT = 20  # steps between two checkpoints of a still
@@ -158,6 +159,8 @@ class Painter:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.canvas = job.canvas
+        self.scenery = Scenery(job.models, job.settings, job.targets, job.height, job.width) \
+            if job.init == "nearest" else None
         self.frame = 0
         self.step_in_frame = 0
         self.steps_done = 0
@@ -169,25 +172,33 @@ class Painter:
     def begin(self) -> None:
         """Lay the first picture on the canvas, at half size if there is a coarse stage."""
         height, width = self.job.coarse_size() if self.job.coarse_steps else (self.job.height, self.job.width)
-        if self.job.init == "nearest":
-            self.canvas.paint(self._scene(0, height, width))
+        if self.scenery:
+            self.canvas.paint(fit(self.scenery.at(0), height, width))
         else:
             smooth = self.job.init == "smooth"
             self.canvas.lay(random_start(self.canvas, smooth, height, width, self.job.settings))
         self._renew_optimiser()
         self._show()
 
+    @torch.no_grad()
     def move(self) -> None:
-        """Between two frames: the picture comes a little nearer and drifts towards its segment's scene."""
-        settings = self.job.settings
-        growth = growth_per_frame(settings.zoom, self.job.fps)
-        with torch.no_grad():
-            painted = zoom(self.canvas.decode(), growth)
-            self._shown = zoom(self._shown, growth)
-            if self.job.models.bank is not None and settings.scene_pull > 0:
-                scene = self._scene(self.job.segment_of(self.frame), self.job.height, self.job.width)
-                painted = torch.lerp(painted, scene, share_per_frame(settings.scene_pull, self.job.fps))
-        self.canvas.paint(painted)
+        """Between two frames: the camera moves, and what was painted moves with it.
+
+        In front of scenery only the broad light and colour of the painting is carried on, fading by
+        `scene_pull`; the scene itself stays sharp. Without scenery the whole picture is carried on.
+        """
+        settings, fps = self.job.settings, self.job.fps
+        painted = self.canvas.decode()
+        if self.scenery:
+            growth = self.scenery.growth(self.frame) / self.scenery.growth(self.frame - 1)
+            change = zoom(broad(painted - self.scenery.at(self.frame - 1)), growth)
+            kept = 1 - share_per_frame(settings.scene_pull, fps)
+            painted = self.scenery.at(self.frame) + kept * change
+        else:
+            growth = camera(self.frame / fps, settings.zoom) / camera((self.frame - 1) / fps, settings.zoom)
+            painted = zoom(painted, growth)
+        self._shown = zoom(self._shown, growth).clamp(0, 1)
+        self.canvas.paint(painted.clamp(0, 1))
 
     def step(self) -> dict[str, float]:
         """One optimisation step; gives the losses that it saw."""
@@ -271,18 +282,23 @@ class Painter:
         losses["pull"] = settings.init_pull * self.canvas.pull()
         return losses
 
+    @torch.no_grad()
     def _go_to_full_size(self) -> None:
-        """From the coarse stage to the full size, with the start picture's own fine detail."""
-        with torch.no_grad():
-            detail = self._scene(0, self.job.height, self.job.width) if self.job.init == "nearest" else None
-            picture = grow(self.canvas.decode(), self.job.height, self.job.width, detail)
-        self.canvas.paint(picture)
-        self._renew_optimiser()
+        """From the coarse stage to the full size.
 
-    def _scene(self, segment: int, height: int, width: int) -> Tensor:
-        job = self.job
-        return bank_picture(bank_choice(segment, job.settings, job.models, job.targets),
-                            job.models, height, width)
+        In front of scenery, the change that was painted at half size is made on the full-size scene,
+        which keeps its fine structure; otherwise the small picture is enlarged.
+        """
+        height, width = self.job.height, self.job.width
+        painted = self.canvas.decode()
+        if self.scenery:
+            scene = self.scenery.at(0)
+            before = self.canvas.show(self.canvas.encode(fit(scene, *self.job.coarse_size())))
+            painted = scene + enlarge(painted - before, height, width)
+        else:
+            painted = enlarge(painted, height, width)
+        self.canvas.paint(painted.clamp(0, 1))
+        self._renew_optimiser()
 
     def _renew_optimiser(self) -> None:
         settings = self.job.settings

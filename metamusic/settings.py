@@ -127,9 +127,9 @@ class RenderSettings(BaseModel):
     steps_per_frame: int = knob(2, group="Motion", step=1, ge=1, le=200, kinds=("video",), advanced=False,
                                 help="Optimisation steps between two frames.")
     zoom: float = knob(0.04, group="Motion", unit="1/s", step=0.01, ge=-1, le=1, kinds=("video",),
-                       help="Growth of the picture per second; negative moves away.")
-    scene_pull: float = knob(0.5, group="Motion", unit="1/s", step=0.1, ge=0, le=5, kinds=("video",),
-                             help="How much of the segment's bank picture is mixed in per second.")
+                       help="How fast the camera goes in before it turns back; negative begins near.")
+    scene_pull: float = knob(0.5, group="Motion", unit="1/s", step=0.1, ge=0, le=20, kinds=("video",),
+                             help="How fast what was painted gives way to the segment's bank picture.")
     smoothing: float = knob(0.5, group="Motion", step=0.05, ge=0, le=0.95, kinds=("video",),
                             help="Share of the last frame that stays visible in the next.")
     beats_per_segment: int = knob(2, group="Motion", step=1, ge=1, le=64, kinds=("video",),

@@ -9,10 +9,11 @@ SHOWN = 200  # how many renders back one can pick from
 opened = store.open_store()
 choices = {row.id: row for row in opened.list_renders(state="done", per_page=SHOWN).rows}
 ids = numbers.pair_from_url("ids")
-for one in ids:  # a link may point further back than the list
-    if one not in choices and (row := opened.get_render(one)) is not None and row.deleted_at is None:
-        choices[row.id] = row
-pair = [one for one in ids if one in choices]
+for number in ids:  # a link may point further back than the list
+    found = opened.get_render(number)
+    if found is not None and found.deleted_at is None:
+        choices[number] = found
+pair = [number for number in ids if number in choices]
 
 if len(choices) < 2:
     st.subheader("Two finished renders can be looked at side by side here.")
@@ -20,7 +21,7 @@ if len(choices) < 2:
     st.stop()
 if ids and len(pair) < 2:
     problem.show("One of these renders does not exist.", "Choose another below.")
-pair = (pair + [one for one in choices if one not in pair])[:2]
+pair = (pair + [number for number in choices if number not in pair])[:2]
 
 
 def pick() -> None:
@@ -29,12 +30,13 @@ def pick() -> None:
 
 
 def swap() -> None:
+    """Left and right change places."""
     st.query_params["ids"] = f"{pair[1]},{pair[0]}"
 
 
 for side, chosen in zip(("left", "right"), pair, strict=True):
     st.session_state[side] = chosen
-one, other = (choices[chosen] for chosen in pair)
+one, other = choices[pair[0]], choices[pair[1]]
 left, middle, right = st.columns([10, 1, 10], vertical_alignment="center")
 for column, side in ((left, "left"), (right, "right")):
     column.selectbox(side, list(choices), key=side, on_change=pick, label_visibility="collapsed",

@@ -1,9 +1,10 @@
 """Pictures in motion: sizes, the zoom, rates that do not depend on the frame rate."""
 
+import numpy as np
 import pytest
 import torch
 
-from metamusic.motion import fit, grow, growth_per_frame, share_per_frame, zoom
+from metamusic.motion import LONGEST_ZOOM, broad, camera, dissolve, fit, share_per_frame, zoom
 
 
 def ramp(height=64, width=64):
@@ -28,13 +29,38 @@ def test_zoom_magnifies_about_the_middle():
 
 @pytest.mark.parametrize("fps", [1, 12, 60])
 def test_rates_are_per_second_whatever_the_frame_rate(fps):
-    assert growth_per_frame(0.04, fps) ** fps == pytest.approx(1.04)
     assert 1 - (1 - share_per_frame(0.5, fps)) ** fps == pytest.approx(share_per_frame(0.5, 1))
 
 
-def test_growing_brings_back_fine_detail():
-    torch.manual_seed(0)
-    fine = torch.rand(1, 3, 64, 64) * 0.2 + 0.4
-    small = torch.nn.functional.interpolate(fine, (32, 32), mode="bicubic", antialias=True)
-    plain, detailed = grow(small, 64, 64), grow(small, 64, 64, fine)
-    assert (detailed - fine).abs().mean() < 0.3 * (plain - fine).abs().mean()
+@pytest.mark.parametrize("speed", [0.04, -0.04, 0.5, 1.0, -1.0])
+def test_the_camera_never_goes_too_near_and_never_jolts(speed):
+    way = np.array([camera(frame / 60, speed) for frame in range(60 * 60)])
+    assert way.min() >= 1 and way.max() <= LONGEST_ZOOM + 1e-9
+    assert way[0] == pytest.approx(1 if speed > 0 else LONGEST_ZOOM)
+    growth = np.abs(np.diff(np.log(way)) * 60)
+    assert growth.max() == pytest.approx(np.log1p(abs(speed)), rel=0.01)
+    assert np.abs(np.diff(growth)).max() < 0.1 * growth.max()
+
+
+def test_a_camera_at_rest_shows_the_picture_as_it_is():
+    assert camera(7.0, 0) == 1 and zoom(ramp(), 1.0) is not None
+    assert torch.equal(zoom(ramp(), camera(7.0, 0)), ramp())
+
+
+def test_a_dissolve_begins_with_one_and_ends_with_the_other():
+    one, other = torch.zeros(1, 3, 8, 8), torch.ones(1, 3, 8, 8)
+    pattern = torch.linspace(0, 1, 64).view(1, 1, 8, 8)
+    assert torch.equal(dissolve(one, other, 0, pattern), one)
+    assert torch.equal(dissolve(one, other, 1, pattern), other)
+    shares = [dissolve(one, other, share, pattern).mean().item() for share in np.linspace(0, 1, 11)]
+    assert all(b > a for a, b in zip(shares, shares[1:], strict=False))
+    half = dissolve(one, other, 0.5, pattern)
+    assert half[..., 0, 0].min() == 1 and half[..., 7, 7].max() == 0, "it spreads from where the pattern is low"
+
+
+def test_the_broad_forms_keep_colour_and_lose_structure():
+    stripes = torch.zeros(1, 3, 64, 64)
+    stripes[..., ::2] = 1
+    assert broad(stripes).std() < 0.01 and broad(stripes).mean().item() == pytest.approx(0.5, abs=1e-3)
+    assert broad(ramp()).shape == ramp().shape
+    assert (broad(ramp()) - ramp()).abs().mean() < 0.05

@@ -68,6 +68,7 @@ def test_a_written_pack_is_listed_checked_and_loaded(tiny, parts):
     assert not any(weight.requires_grad for weight in models.vqgan.parameters())
     assert sorted(path.name for path in tiny.iterdir()) == [
         "bank.safetensors", "pack.json", "perceptor.safetensors", "vqgan.safetensors"]
+    assert all(path.stat().st_mode & 0o777 == 0o644 for path in tiny.iterdir())
 
 
 def test_weights_are_half_on_disk_and_the_same_to_that_precision_in_use(tiny, parts):

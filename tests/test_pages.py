@@ -208,9 +208,10 @@ def test_no_page_brings_in_the_engine():
     import subprocess
     import sys
 
-    code = ("import sys, pages.parts.actions, pages.parts.easel, pages.parts.filters, pages.parts.gauge; "
+    code = ("import sys, pages.parts.actions, pages.parts.easel, pages.parts.filters, pages.parts.gauge\n"
             "print([name for name in ('torch', 'librosa', 'numba') if name in sys.modules])")
-    told = subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    told = subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True,
+                          check=True)
     assert told.stdout.strip() == "[]"
 
 

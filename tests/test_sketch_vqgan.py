@@ -100,6 +100,18 @@ def test_the_export_has_a_codebook_of_unit_spread_and_paints_the_same():
     torch.testing.assert_close(scaled.decode(scaled.lookup(codes)), model.decode(model.lookup(codes)))
 
 
+def test_a_training_that_goes_astray_stops_before_it_overwrites_its_checkpoint(folder):
+    training = Training(folder, 0, TINY)
+    training.save()
+    with torch.no_grad():
+        training.model.encoder.conv_in.weight.fill_(float("nan"))
+    with pytest.raises(FloatingPointError, match="step 0"):
+        training.advance(0.0)
+    again = Training(folder, 0, TINY)
+    again.resume()
+    again.advance(0.0)
+
+
 # -- its parts ----------------------------------------------------------------------------------------
 
 

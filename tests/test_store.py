@@ -12,7 +12,8 @@ import pytest
 from db import NewAsset, NotFound, Store, StoreProblem
 from db.workers import host, worker_name
 
-SETTINGS = {"kind": "image", "seed": 7, "width": 256, "height": 256, "text": "", "init": "random", "zoom": 0.04}
+SETTINGS = {"kind": "image", "seed": 7, "width": 256, "height": 256, "text": "", "init": "random",
+            "zoom": 0.04}
 ELSEWHERE = "elsewhere/0:1:1:1"  # a worker on another host: nobody here can tell whether it lives
 
 

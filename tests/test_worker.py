@@ -1,4 +1,4 @@
-"""The worker with the real engine on a tiny pack: what is asked for comes out, whatever happens in between."""
+"""The worker with the real engine on a tiny pack: what is asked for comes out, whatever happens meanwhile."""
 
 import os
 import signal
@@ -241,7 +241,7 @@ def test_stopping_gives_the_render_back_with_its_checkpoint(store, ask):
     row = store.claim_render(worker_name())
     Attempt(store, row, stop=stop, on_event=lambda e: stop.set() if isinstance(e, Checkpoint) else None).run()
     given = store.get_render(render.id)
-    assert (given.state, given.attempts, given.checkpoint_frame) == ("queued", -1 + 1, 2)
+    assert (given.state, given.attempts, given.checkpoint_frame) == ("queued", 0, 2)
     assert do(store).state == "done"
 
 
@@ -448,14 +448,6 @@ def test_the_workers_thread_steps_back():
     thread.join()
     if sys.platform == "linux":
         assert nice == [worker.NICE] and os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == 0
-
-
-def test_importing_the_worker_is_cheap():
-    code = ("import sys; import metamusic.worker, metamusic.studio; "
-            "sys.exit(sorted({'torch', 'librosa', 'streamlit'} & set(sys.modules)) or 0)")
-    checkout = Path(worker.__file__).parents[2]
-    result = subprocess.run([sys.executable, "-c", code], cwd=checkout, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
 
 
 def test_every_event_is_taken():

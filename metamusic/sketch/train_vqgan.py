@@ -85,7 +85,8 @@ def train_vqgan(folder: Path = dataset.TRAINING, seed: int = 0, *, minutes: floa
 
     Goes on from `folder`/vqgan.pt if that is there; the budget counts from the very first step. Leaves
     vqgan_export.safetensors and .json in `folder` at every checkpoint. Returns the figures on held-out
-    pictures: psnr_128, psnr_256 in dB, codes_used, steps, minutes.
+    pictures: psnr_128, psnr_256 in dB, codes_used_128, codes_used_256, steps, minutes. Raises
+    FloatingPointError rather than save a model that has gone astray.
     """
     if (minutes is None) == (steps is None):
         raise ValueError("state the budget either in minutes or in steps")
@@ -161,6 +162,9 @@ class Training:
             painted = self.model.decode_unclamped(quantised)
         error = painted.float() - pictures
         loss = difference(error) + commitment
+        if not loss.isfinite():
+            raise FloatingPointError(f"the loss is no number at step {self.step}; the last checkpoint is "
+                                     "whole, run again to go on from it")
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.optimiser.param_groups[0]["params"], 1.0)
@@ -394,7 +398,7 @@ def export(folder: Path = dataset.TRAINING) -> dict[str, Any]:
 
 @torch.no_grad()
 def measure(model: VQGAN, count: int = 64) -> dict[str, float]:
-    """psnr_128, psnr_256 in dB (mean over pictures) and codes_used, on held-out pictures."""
+    """psnr_128, psnr_256 in dB (mean over pictures) and codes_used_*, on `count` held-out pictures."""
     figures: dict[str, float] = {}
     for size in (128, 256):
         used, psnrs = set(), []

@@ -49,6 +49,9 @@ def _after(render: "RenderRow", linked: bool) -> None:
     """What is said under the card: a failure with its cure, and the way to the render's own page."""
     if render.state == "failed":
         problem.show(render.error, render.cure)
+    waiting = len(store.open_store().active_renders()) - 1
+    if linked and waiting > 0:
+        st.caption(f"{waiting} more in the queue.")
     if linked and not render.active:
         st.page_link("pages/render.py", label="Open", icon=":material/open_in_full:",
                      query_params={"id": str(render.id)})

@@ -27,7 +27,7 @@ def draw(groups: Mapping[str, Rows]) -> None:
 def of_settings(settings: Mapping[str, Any]) -> dict[str, Rows]:
     """Every setting of a render that matters for its kind, by group; what is not the default stands out."""
     kind = settings.get("kind", "image")
-    default = RenderSettings().model_dump(mode="json")
+    default = RenderSettings.parse({}).model_dump(mode="json")
     shown = {name: knob for name, knob in KNOBS.items() if kind in knob.kinds and name in settings}
     return {group: [(_marked(knob.label, settings[name] != default[name]), words.value(knob, settings[name]))
                     for name, knob in shown.items() if knob.group == group]

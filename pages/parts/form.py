@@ -25,7 +25,7 @@ DOUBLE_CLICK_S = 3.0
 TEXT_HINT = "Words to see in it besides the music, such as: a storm over the sea"
 
 _VALUES, _BASE, _PRESET, _SENT = "form_values", "form_base", "form_preset", "form_sent"
-_DEFAULTS: dict[str, Any] = RenderSettings().model_dump()
+_DEFAULTS: dict[str, Any] = RenderSettings.parse({}).model_dump()
 
 
 def values() -> dict[str, Any]:
@@ -104,8 +104,7 @@ def draw_groups() -> None:
 def draw_presets() -> None:
     """Draft, Standard, Fine, and the team's own."""
     offered = studio.presets(store.open_store())
-    if preset() in offered:
-        st.session_state["form_follow"] = preset()
+    st.session_state["form_follow"] = preset() if preset() in offered else None
     st.pills("Preset", list(offered), key="form_follow", on_change=_follow, label_visibility="collapsed")
 
 
@@ -169,8 +168,8 @@ def _shown(knob: Knob, value: Any) -> Any:
 def _widget(knob: Knob, **looks: Any) -> None:
     label = f"{knob.label} ({knob.unit})" if knob.unit else knob.label
     if knob.name == "kind":
-        st.segmented_control(label, knob.choices, format_func=words.KIND.get, label_visibility="collapsed",
-                             required=True, **looks)
+        st.segmented_control(label, knob.choices, format_func=words.KIND.__getitem__, required=True,
+                             label_visibility="collapsed", **looks)
     elif knob.name == "text":
         st.text_area(label, height=80, label_visibility="collapsed", placeholder=TEXT_HINT, **looks)
     elif knob.type is tuple:

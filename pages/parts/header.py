@@ -27,9 +27,9 @@ def draw(render: "RenderRow") -> None:
         facts.append(f"painted in {words.about(render.seconds)}")
     st.html('<div class="mm-line">' + "".join(f"<span>{escape(fact)}</span>" for fact in facts) + "</div>")
     if render.settings.get("text"):
-        st.markdown(f"“{_plain(render.settings['text'])}”")
+        st.markdown(f"“{words.plain(render.settings['text'])}”")
     for note in (*render.song.notes, *render.notes):
-        st.caption(_plain(note), width="stretch")
+        st.caption(words.plain(note), width="stretch")
     if render.state == "failed":
         problem.show(render.error, render.cure)
 
@@ -44,8 +44,3 @@ def without_picture(render: "RenderRow") -> None:
 def losses(render: "RenderRow") -> Sequence[Sequence[float]]:
     """The loss curve, [[step, loss], ...]."""
     return (render.progress or {}).get("losses") or []
-
-
-def _plain(text: str) -> str:
-    """Text as it is, without markdown waking up in it."""
-    return "".join("\\" + letter if letter in "\\`*_{}[]()#+-.!$:<>~|" else letter for letter in text)

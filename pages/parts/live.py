@@ -33,7 +33,7 @@ def draw(render: "RenderRow", key: str) -> None:
                 "hint": _hint(render), "working": render.active, "now": _now(render), "rest": _rest(render),
                 "hears": _hears(render),
                 "share": words.share_done(render) if render.active else None,
-                "peaks": (render.song.analysis or {}).get("peaks")}, key=key)
+                "peaks": _region_peaks(render)}, key=key)
     if render.active:
         if len(progress.get("losses") or []) > 2:
             lines.draw({"loss": progress["losses"]}, key=f"{key}_loss", height=56)
@@ -47,10 +47,19 @@ def _cancel(render_id: int) -> None:
     studio.cancel(store.open_store(), render_id)
 
 
+def _region_peaks(render: "RenderRow") -> list[float]:
+    """The outline of the stretch of song that is painted."""
+    peaks = (render.song.analysis or {}).get("peaks") or []
+    length = max(render.song.duration_s, 0.01)
+    start = float(render.settings.get("start") or 0)
+    end = min(length, start + (render.settings.get("duration") or length))
+    return peaks[int(start / length * len(peaks)):max(1, round(end / length * len(peaks)))]
+
+
 def _hint(render: "RenderRow") -> str:
     """What the empty frame says."""
     if render.state == "queued":
-        return "Waiting for the worker."
+        return store.worker_message() or "It begins as soon as the worker is free."
     return "Warming up: the first picture comes in a moment." if render.active else ""
 
 
@@ -73,7 +82,8 @@ def _now(render: "RenderRow") -> str:
     if not progress.get("step"):
         return "Warming up"
     if render.kind == "video":
-        return f"Frame {progress.get('frame', 0)} of {progress.get('frames', 0)}"
+        frames = progress.get("frames", 0)
+        return f"Frame {min(progress.get('frame', 0) + 1, frames)} of {frames}"
     return f"Step {progress['step']} of {progress.get('steps', 0)}"
 
 

@@ -6,7 +6,7 @@ import streamlit as st
 
 from metamusic import studio
 from metamusic.settings import RenderSettings
-from pages.parts import background, form, problem, stage, store
+from pages.parts import background, form, problem, stage, store, words
 
 if TYPE_CHECKING:
     from db import SongRow
@@ -44,7 +44,7 @@ def draw() -> "SongRow | None":
     else:
         titles = {row.id: row.title for row in store.open_store().list_songs()}
         st.session_state["song_choice"] = song.id
-        st.selectbox("Song", list(titles), key="song_choice", format_func=titles.get, on_change=_pick,
+        st.selectbox("Song", list(titles), key="song_choice", format_func=titles.__getitem__, on_change=_pick,
                      label_visibility="collapsed")
         _drop_field("Drop another song", "collapsed")
     return song
@@ -67,7 +67,7 @@ def render_demo() -> None:
     """The empty gallery's one action: a first picture of the demo song."""
     opened = store.open_store()
     song = take_demo()
-    studio.submit(opened, song.id, RenderSettings(), preset="Standard", submit_key="first-demo")
+    studio.submit(opened, song.id, RenderSettings.parse({}), preset="Standard", submit_key="first-demo")
 
 
 def draw_region(song: "SongRow") -> None:
@@ -78,7 +78,7 @@ def draw_region(song: "SongRow") -> None:
     analysis = heard(song)
     stage.choose(song, analysis, (start, end), lambda first, last: _move(song, first, last), key="desk")
     for note in song.notes:
-        st.caption(note)
+        st.caption(words.plain(note))
     if analysis is None:
         _wait_for(song.id)
 

@@ -94,6 +94,8 @@ export default function ({ data, parentElement, setStateValue }) {
       ? `${clock(start)} to ${clock(end)}, ${seconds(end - start)} of ${clock(length)}`
       : choose ? `The whole song, ${clock(length)}` : clock(length),
       song.tempo ? `${Math.round(song.tempo)} beats a minute` : ""].filter(Boolean).join("  ·  ")
+    canvas.setAttribute("aria-valuemax", Math.round(length))
+    canvas.setAttribute("aria-valuenow", Math.round(at))
     canvas.setAttribute("aria-valuetext", `${clock(start)} to ${clock(end)}`)
   }
   const seconds = s => s < 90 ? `${Math.round(s * 10) / 10} s` : clock(s)

@@ -13,11 +13,20 @@ if TYPE_CHECKING:
 WORKER = "METAMUSIC_WORKER"  # "off" keeps the worker thread from starting: another process renders
 
 
+def _here() -> bool:
+    return os.environ.get(WORKER, "on") != "off"
+
+
+def worker_message() -> str:
+    """Why this process does not render, where it does not; empty otherwise."""
+    return studio.start_worker(open_store()).message if _here() else "Another process renders what is queued."
+
+
 @st.cache_resource(show_spinner=False)
 def open_store() -> "Store":
     """Opens the store once per process, however many tabs there are, and starts the worker thread."""
     opened = studio.open_store()
-    if os.environ.get(WORKER, "on") != "off":
+    if _here():
         studio.start_worker(opened)
     return opened
 

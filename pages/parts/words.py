@@ -61,3 +61,8 @@ def share_done(render: "RenderRow") -> float:
     progress = render.progress or {}
     steps = progress.get("steps") or 0
     return min(1.0, (progress.get("step") or 0) / steps) if steps else 0.0
+
+
+def plain(text: str) -> str:
+    """Text as it is, without Markdown waking up in it."""
+    return "".join(f"\\{letter}" if letter in "\\`*_{}[]()#+-.!$:<>~|" else letter for letter in text)

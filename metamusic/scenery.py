@@ -1,0 +1,73 @@
+"""Scenery: the bank pictures that a film moves through, one for each segment.
+
+The camera moves in the picture itself, as sharp as the bank has it, and only what was painted on top is
+carried from frame to frame. Zooming and encoding the whole frame again and again, as the family does,
+leaves nothing but a blur after some seconds.
+"""
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from metamusic.motion import camera, dissolve, zoom
+from metamusic.packs import Models
+from metamusic.randomness import generator
+from metamusic.segments import Segment, target_at
+from metamusic.settings import RenderSettings
+from metamusic.start import bank_choice, bank_picture
+from metamusic.targets import Targets
+
+PATTERN_CELLS = 5  # blots of a dissolve across the shorter side
+
+
+class Scenery:
+    """What stands behind the painting at every frame, at height x width."""
+
+    def __init__(self, models: Models, settings: RenderSettings, targets: Targets, height: int, width: int) -> None:
+        self.settings, self.segments = settings, targets.segments
+        self.height, self.width = height, width
+        self.fps = targets.fps
+        self.choices = [bank_choice(s.index, settings, models, targets) for s in self.segments]
+        self._began = _run_starts(self.segments, self.choices)
+        # A handful of pictures is all that neighbouring frames need; a long film visits hundreds.
+        self._picture = lru_cache(maxsize=4)(lambda index: bank_picture(index, models, height, width))
+        self._pattern = lru_cache(maxsize=2)(self._draw_pattern)
+
+    @torch.no_grad()
+    def at(self, frame: int) -> Tensor:
+        """The picture [1, 3, H, W] behind a frame; near a border one scene is turning into the next."""
+        here, there, share = target_at(frame, self.segments, self.settings.fade, self.fps)
+        one = self._seen(here, frame)
+        if share == 0 or self.choices[here] == self.choices[there]:
+            return one
+        return dissolve(one, self._seen(there, frame), share, self._pattern(there)).clamp(0, 1)
+
+    def growth(self, frame: int) -> float:
+        """Magnification of the camera at a frame, in its own segment's scene."""
+        here, there, share = target_at(frame, self.segments, self.settings.fade, self.fps)
+        return self._growth(there if share > 0.5 else here, frame)
+
+    def _seen(self, segment: int, frame: int) -> Tensor:
+        return zoom(self._picture(self.choices[segment]), self._growth(segment, frame)).clamp(0, 1)
+
+    def _growth(self, segment: int, frame: int) -> float:
+        return camera((frame - self._began[segment]) / self.fps, self.settings.zoom)
+
+    def _draw_pattern(self, segment: int) -> Tensor:
+        """A smooth random field [1, 1, H, W] in [0, 1], another for every border."""
+        assert self.settings.seed is not None
+        few = torch.rand(1, 1, PATTERN_CELLS, PATTERN_CELLS,
+                         generator=generator(self.settings.seed, "dissolve", segment))
+        field = F.interpolate(few, (self.height, self.width), mode="bicubic", align_corners=True)
+        return (field - field.amin()) / (field.amax() - field.amin()).clamp_min(1e-6)
+
+
+def _run_starts(segments: list[Segment], choices: list[int]) -> list[int]:
+    """For each segment the frame at which its scene came up, so that the camera does not jump in it."""
+    starts: list[int] = []
+    for number, segment in enumerate(segments):
+        same = number > 0 and choices[number] == choices[number - 1]
+        starts.append(starts[-1] if same else segment.first)
+    return starts

@@ -1,0 +1,1 @@
+"""The screens: one thin file per page; parts/ holds what several of them draw."""
