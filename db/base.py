@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from sqlalchemy import Select, select
-from sqlalchemy.orm import Session, joinedload, selectinload
+from sqlalchemy.orm import Session, selectinload
 
 from db.errors import NotFound
 from db.files import Files
@@ -62,7 +62,7 @@ class Verbs:
 
 def whole_renders() -> Select[Render]:
     """Renders with all that a value of them needs."""
-    return select(Render).options(joinedload(Render.song), selectinload(Render.assets),
+    return select(Render).options(selectinload(Render.song), selectinload(Render.assets),
                                   selectinload(Render.tags))
 
 

@@ -11,7 +11,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from filelock import FileLock
-from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy import URL, Connection, Engine, inspect, text
 
 from db.errors import NewerDatabase, StoreProblem
 from db.models import Base
@@ -21,7 +21,7 @@ SCRIPTS = Path(__file__).parent / "migrations"
 log = logging.getLogger(__name__)
 
 
-def migrate(url: str, home: Path) -> None:
+def migrate(url: str | URL, home: Path) -> None:
     """Upgrade the database at `url` to the newest revision; several processes may ask at once."""
     with FileLock(home / "migrate.lock"):
         # Batch migrations drop and remake tables: with foreign keys on, that deletes what points at them.

@@ -90,7 +90,7 @@ class Render(Base):
     __tablename__ = "renders"
     __table_args__ = (
         Index("ix_renders_newest", "deleted_at", "created_at", "id"),
-        Index("ix_renders_queue", "state", "id"),
+        Index("ix_renders_queue", "state", "deleted_at", "id"),
         {"sqlite_autoincrement": True},  # a number is never given twice: links and work folders carry it
     )
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
@@ -14,7 +14,7 @@ from db.errors import DiskFull, StoreProblem
 BUSY_SECONDS = 30
 
 
-def make_engine(url: str, *, foreign_keys: bool = True) -> Engine:
+def make_engine(url: str | URL, *, foreign_keys: bool = True) -> Engine:
     """An engine for a SQLite file or any other database that SQLAlchemy has a driver for."""
     try:
         sqlite = make_url(url).get_backend_name() == "sqlite"

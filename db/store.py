@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sqlalchemy import select
+from sqlalchemy import URL, select
 
 from db.files import Files
 from db.migrate import migrate
@@ -19,9 +19,8 @@ DATABASE = "metamusic.sqlite3"
 class Store(Songs, Renders, Queue, Presets):
     """Songs, renders, presets and their files; safe to share between threads."""
 
-    def __init__(self, home: Path, url: str) -> None:
+    def __init__(self, home: Path, url: str | URL) -> None:
         self.home = home
-        self.url = url
         self.files = Files(home)
         self.sessions = Sessions(make_engine(url))
 
@@ -30,9 +29,9 @@ class Store(Songs, Renders, Queue, Presets):
         """The store in a data folder, brought up to date; `url` names another database than its own."""
         home = Path(home).resolve()
         Files(home)  # makes the folder, or says why it cannot
-        url = url or f"sqlite:///{home / DATABASE}"
-        migrate(url, home)
-        return cls(home, url)
+        place = url or URL.create("sqlite", database=str(home / DATABASE))
+        migrate(place, home)
+        return cls(home, place)
 
     def close(self) -> None:
         """Let go of the database."""
@@ -44,6 +43,7 @@ class Store(Songs, Renders, Queue, Presets):
             if session.scalar(select(Render.id).where(Render.state == "running").limit(1)) is not None:
                 return 0
             known = {*session.scalars(select(Song.digest)), *session.scalars(select(Asset.digest))}
-            unfinished = set(session.scalars(select(Render.id).where(Render.state != "done")))
+            goes_on = select(Render.id).where(Render.state != "done", Render.deleted_at.is_(None))
+            unfinished = set(session.scalars(goes_on))
         return self.files.sweep(known, unfinished)
 

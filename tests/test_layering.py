@@ -18,7 +18,7 @@ LIGHT = ["metamusic", "metamusic.api", "metamusic.cli", "metamusic.effort", "met
 # The engine, in the order in which its parts may know each other: each only those before it.
 ENGINE = ["errors", "settings", "events", "randomness", "effort", "ffmpeg", "phrases", "segments", "song",
           "video", "metadata", "motion", "plan", "vqgan", "prompt", "cutouts", "perceptor", "packs", "canvas",
-          "targets", "start", "render"]
+          "targets", "start", "scenery", "render"]
 DOORS = ("metamusic.studio", "metamusic.worker")
 ABOVE = (*DOORS, "metamusic.api", "metamusic.cli", "metamusic.__main__", "metamusic.sketch")
 PAGES_MAY = ("metamusic.studio", "metamusic.settings", "metamusic.errors", "db", "pages")

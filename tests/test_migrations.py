@@ -127,6 +127,11 @@ def test_many_may_open_a_new_data_folder_at_once(tmp_path):
         store.close()
 
 
+def test_a_data_folder_may_have_any_name(tmp_path):
+    Store.open(tmp_path / "a ?#% b").close()
+    assert (tmp_path / "a ?#% b" / "metamusic.sqlite3").is_file()
+
+
 def test_an_engine_without_foreign_keys_is_only_for_migrations(tmp_path):
     with make_engine(f"sqlite:///{tmp_path / 'x.sqlite3'}", foreign_keys=False).connect() as connection:
         assert connection.execute(text("PRAGMA foreign_keys")).scalar() == 0

@@ -185,6 +185,15 @@ def test_an_interrupted_film_equals_an_undisturbed_one(store, ask, kind, number,
     assert same_film(resumed, film)
 
 
+def test_a_film_on_the_packs_own_canvas_resumes_too(store, ask):
+    latent = FILM.changed(canvas="vqgan", init="nearest", optimiser="adamw")
+    undisturbed = frames(run_now(store, ask(latent, claim=True).id))
+    interrupted = ask(latent)
+    kill_at(store, interrupted, Frame, 7)
+    assert store.get_render(interrupted.id).checkpoint_frame == 6
+    assert same_film(do(store), undisturbed)
+
+
 def test_a_torn_checkpoint_is_passed_over_for_the_one_before(store, ask, film):
     interrupted = ask(FILM)
     kill_at(store, interrupted, Frame, 9)

@@ -145,6 +145,7 @@ class Attempt:
         """What each event means on disk and in the row."""
         match event:
             case Started():
+                self.pulse.begin()
                 self.sink.begin(event)
                 self.notes += event.notes
             case Preview(pixels=pixels):
@@ -183,6 +184,8 @@ class Attempt:
         self.pulse.report()  # the last step's progress
         kept = self.store.finish(self.row.id, self.worker, outcome, assets=assets, scores=self.scores,
                                  seconds=self.pulse.seconds, notes=self.notes)
+        if kept:
+            self.preview.path.unlink(missing_ok=True)
         if kept and outcome == "done":
             self.store.files.clear_work(self.row.id)
 

@@ -25,14 +25,18 @@ class Pulse:
         assert row.worker is not None
         self._store, self._row, self._worker, self._every_s = store, row, row.worker, every_s
         self._progress: dict[str, Any] | None = None
-        self._begun = time.monotonic()
+        self._begun: float | None = None
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, name=f"pulse-{row.id}", daemon=True)
 
     @property
     def seconds(self) -> float:
-        """How long the render has been worked on, earlier attempts included."""
-        return self._row.seconds + time.monotonic() - self._begun
+        """How long has been painted, earlier attempts included; loading weights is not painting."""
+        return self._row.seconds + (time.monotonic() - self._begun if self._begun is not None else 0.0)
+
+    def begin(self) -> None:
+        """From now on it is painted."""
+        self._begun = time.monotonic()
 
     def tell(self, progress: dict[str, Any]) -> None:
         """What to report next; only the newest is ever written."""

@@ -74,7 +74,7 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("ix_renders_newest", "renders", ["deleted_at", "created_at", "id"])
-    op.create_index("ix_renders_queue", "renders", ["state", "id"])
+    op.create_index("ix_renders_queue", "renders", ["state", "deleted_at", "id"])
     op.create_table(
         "assets",
         sa.Column("render_id", sa.Integer, sa.ForeignKey("renders.id", ondelete="CASCADE"), primary_key=True),
