@@ -7,6 +7,8 @@ before the first visitor. Ports and addresses come from .streamlit/config.toml o
 
 import os
 import sys
+import threading
+import webbrowser
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -32,10 +34,20 @@ async def lifespan(_: Any) -> AsyncIterator[None]:
         print(f"metamusic: {error}", file=sys.stderr)
         yield
         return
+    _open_browser()
     try:
         yield
     finally:
         await anyio.to_thread.run_sync(store.close_store)
+
+
+def _open_browser() -> None:
+    """Show the first page to whoever started us at a desk; Streamlit's own way would ask for an e-mail first."""
+    at_a_desk = os.name == "nt" or sys.platform == "darwin" or any(
+        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
+    if sys.stdout.isatty() and at_a_desk:
+        url = f"http://localhost:{st.get_option('server.port')}"
+        threading.Timer(1.0, webbrowser.open, [url]).start()  # by then the port is open
 
 
 os.environ[media.SERVED] = "1"

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 
 import metamusic
 from metamusic.sketch.music import play
-from metamusic.sketch.world import Mood, Moment
+from metamusic.sketch.world import Moment, Mood
 
 PIECES = {
     "calm low pad": Moment(Mood(0.10, 0.20, 0.70, 0.05, 0.10), "sunset"),

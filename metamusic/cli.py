@@ -156,7 +156,7 @@ class ProgressBar:
 @app.command("settings")
 def print_settings(preset: Preset = None) -> None:
     """Print every setting with its default (or a preset's value) as JSON."""
-    chosen = RenderSettings.parse(_preset(preset)) if preset else RenderSettings()
+    chosen = RenderSettings.parse(_preset(preset)) if preset else RenderSettings.parse({})
     print(json.dumps(json.loads(chosen.to_json()), indent=2))
 
 

@@ -23,7 +23,7 @@ class MetaMusicError(Exception):
     def __str__(self) -> str:
         return f"{self.message} {self.cure}".strip()
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[type["MetaMusicError"], tuple[str, str]]:
         return type(self), (self.message, self.cure)
 
 

@@ -5,7 +5,7 @@ whoever runs it takes the events and does those things. Closing the generator ca
 """
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +31,7 @@ from metamusic.targets import Targets, make_targets
 STILL_CHECKPOINT = 20  # steps between two checkpoints of a still
 SMALLEST_COARSE = 64  # px: no half-size stage below this
 
-OPTIMISERS: dict[str, type[Optimizer]] = {
+OPTIMISERS: dict[str, Callable[..., Optimizer]] = {
     "adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "radam": torch.optim.RAdam,
     "adagrad": torch.optim.Adagrad, "adamax": torch.optim.Adamax, "rmsprop": torch.optim.RMSprop,
 }

@@ -39,7 +39,7 @@ def knob(default: Any, *, group: str, help: str, unit: str = "", step: float | N
          label: str | None = None, kinds: tuple[str, ...] = ("image", "video"),
          advanced: bool = True, **bounds: Any) -> Any:
     """A pydantic field that also knows how to be drawn: group, unit, step and help text."""
-    extra = {"group": group, "unit": unit, "step": step, "label": label,
+    extra: dict[str, Any] = {"group": group, "unit": unit, "step": step, "label": label,
              "kinds": list(kinds), "advanced": advanced}
     return Field(default, description=help, json_schema_extra=extra, **bounds)
 
@@ -52,7 +52,7 @@ class RenderSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    version: Literal[1] = Field(SETTINGS_VERSION, description="Version of this list of settings.",
+    version: Literal[1] = Field(1, description="Version of this list of settings.",
                                 json_schema_extra={"group": "", "hidden": True})
 
     # Output
@@ -149,7 +149,7 @@ class RenderSettings(BaseModel):
     @classmethod
     def _split_names(cls, value: Any) -> Any:
         """A comma list is accepted too, as the command line gives it."""
-        return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
+        return _names(value) if isinstance(value, str) else value
 
     # -- the faces that are derived ---------------------------------------------------------------
 
@@ -255,6 +255,10 @@ def _shape(annotation: Any) -> tuple[type, bool, tuple[str, ...]]:
     if get_origin(annotation) is tuple:
         return tuple, False, _shape(get_args(annotation)[0])[2]
     return annotation, False, ()
+
+
+def _names(line: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in line.split(",") if name.strip())
 
 
 def _bounds(metadata: list[Any]) -> tuple[float | None, float | None]:

@@ -6,10 +6,10 @@ import wave
 # Before torch is imported: models as small as the tests' only lose by splitting their sums over cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import numpy as np  # noqa: E402
-import pytest  # noqa: E402
+import numpy as np
+import pytest
 
-from db import Store  # noqa: E402
+from db import Store
 
 
 @pytest.fixture

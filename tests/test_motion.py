@@ -14,7 +14,7 @@ def ramp(height=64, width=64):
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (32, 96), (200, 40), (17, 31)])
 def test_fit_covers_the_size_without_distortion(height, width):
     image = fit(ramp(), height, width)
-    assert image.shape == (1, 3, height, width) and 0 <= image.min() and image.max() <= 1
+    assert image.shape == (1, 3, height, width) and image.min() >= 0 and image.max() <= 1
     # The ramp's slope per pixel tells the scale across; it must be the scale that covers.
     slope = (image[..., width // 2 + 1] - image[..., width // 2 - 1]).mean() / 2
     assert slope.item() == pytest.approx(0.8 / 63 / max(height / 64, width / 64), rel=0.15)
@@ -55,7 +55,8 @@ def test_a_dissolve_begins_with_one_and_ends_with_the_other():
     shares = [dissolve(one, other, share, pattern).mean().item() for share in np.linspace(0, 1, 11)]
     assert all(b > a for a, b in zip(shares, shares[1:], strict=False))
     half = dissolve(one, other, 0.5, pattern)
-    assert half[..., 0, 0].min() == 1 and half[..., 7, 7].max() == 0, "it spreads from where the pattern is low"
+    # It spreads from where the pattern is low.
+    assert half[..., 0, 0].min() == 1 and half[..., 7, 7].max() == 0
 
 
 def test_the_broad_forms_keep_colour_and_lose_structure():

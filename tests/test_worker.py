@@ -435,6 +435,14 @@ def test_only_one_worker_per_data_folder(store, ask, monkeypatch):
         other.end(10)
 
 
+def test_a_worker_that_cannot_begin_says_so(store, monkeypatch):
+    monkeypatch.setattr(attempts, "warm_up", lambda pack: {}["torch"])
+    service = Service(store)
+    service.start()
+    service.end(10)
+    assert not service.state.here and "KeyError: 'torch'" in service.state.message
+
+
 def test_a_process_starts_one_worker_however_often_it_is_asked(store, monkeypatch):
     monkeypatch.setattr(attempts, "warm_up", lambda pack: None)
     assert studio.worker_state(store).here is False

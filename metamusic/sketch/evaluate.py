@@ -4,7 +4,11 @@ Everything is drawn and played afresh from seeds that no trainer ever sees.
 """
 
 import math
+import multiprocessing
 import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -41,10 +45,17 @@ def evaluate(pack: str = "sketch") -> dict[str, float]:
     if models.vqgan is None:
         raise PackError(f"Pack {pack!r} has no VQGAN, so there is nothing to repaint with.",
                         "Evaluate a pack that paints.")
-    with tempfile.TemporaryDirectory() as folder:  # fresh every time: nothing stale is ever measured
-        pairs = dataset.held_out_pairs(PUBLISHED_DRAW, Path(folder))
-    figures = repaint(models.vqgan) | retrieval(models.perceptor, pairs)
+    with _fresh_pairs() as pairs:  # drawn and played by a second process while this one repaints
+        figures = repaint(models.vqgan) | retrieval(models.perceptor, pairs())
     return {key: figures[key] for key in KEYS}
+
+
+@contextmanager
+def _fresh_pairs() -> Iterator[Callable[[], dataset.Pairs]]:
+    """Held-out pairs in the making, never kept: nothing stale is ever measured."""
+    with (tempfile.TemporaryDirectory() as folder,
+          ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool):
+        yield pool.submit(dataset.held_out_pairs, PUBLISHED_DRAW, Path(folder)).result
 
 
 @torch.no_grad()

@@ -40,11 +40,11 @@ class Worker:
 
     def run_once(self, stop: threading.Event | None = None) -> bool:
         """Work on the next render, if there is one; tells whether there was."""
+        from metamusic.worker.attempt import Attempt  # brings torch; and if it cannot, nothing is claimed
+
         row = self.store.claim_render(self.name)
         if row is None:
             return False
-        from metamusic.worker.attempt import Attempt
-
         Attempt(self.store, row, stop=stop).run()
         return True
 
@@ -122,11 +122,14 @@ class Service:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.stop = threading.Event()
+        self._trouble = ""
         self._lock = FileLock(store.home / "worker.lock", thread_local=False)
         self._thread = threading.Thread(target=self.run, name="metamusic-worker", daemon=True)
 
     @property
     def state(self) -> WorkerState:
+        if self._trouble:
+            return WorkerState(False, f"The worker ended: {self._trouble}. Restart MetaMusic; nothing is lost.")
         if self._lock.is_locked:
             return WorkerState(True, "")
         return WorkerState(False, "Another MetaMusic process renders for this data folder; this one shows "
@@ -145,17 +148,17 @@ class Service:
 
     def run(self) -> None:
         """Wait for the lock if need be, then work until `stop`."""
-        while not self.stop.is_set() and not self.take_lock():
-            self.stop.wait(RETRY_LOCK_S)
-        if self.stop.is_set():
-            return
         try:
+            while not self.take_lock():
+                if self.stop.wait(RETRY_LOCK_S):
+                    return
             _step_back()
             self.store.sweep()
             self._warm_up()
             Worker(self.store).run_forever(self.stop)
-        except Exception:
+        except Exception as error:
             log.exception("the worker ended")
+            self._trouble = f"{type(error).__name__}: {error}"
         finally:
             self._lock.release()
 
