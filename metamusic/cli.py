@@ -150,6 +150,15 @@ class ProgressBar:
             self._progress.update(self._task, completed=event.step)
 
 
+@app.command()
+def worker() -> None:
+    """Render what is queued, beside the server or without one, until interrupted."""
+    from metamusic import studio
+    from metamusic.worker import serve
+
+    serve(studio.open_store())
+
+
 # -- everything else ----------------------------------------------------------------------------------
 
 

@@ -10,13 +10,14 @@ PER_PAGE = 24
 
 
 @st.fragment(run_every=3.0)
-def wall(wanted: dict[str, Any]) -> None:
+def wall(wanted: dict[str, Any], picked: list[int]) -> None:
     """The pictures. Looks again by itself, so what the worker finishes appears."""
+    if picked != chosen():
+        st.rerun()  # the bar at the bottom stands outside of this fragment
     opened_store = store.open_store()
     pages = max(1, -(-opened_store.list_renders(**wanted, page=1, per_page=1).total // PER_PAGE))
     number = min(filters.page_number(), pages)
     found = opened_store.list_renders(**wanted, page=number, per_page=PER_PAGE)
-    picked = st.session_state.setdefault("picked", [])
     if not found.rows:
         nothing()
         return
@@ -24,9 +25,13 @@ def wall(wanted: dict[str, Any]) -> None:
                        on_select=lambda ids: st.session_state.update(picked=ids))
     if pages > 1:
         st.pagination(pages, key="p", bind="query-params", width="stretch")
-    offer_comparison(picked)
     if opened is not None:
         st.switch_page("pages/render.py", query_params={"id": str(opened)})
+
+
+def chosen() -> list[int]:
+    """The renders that are selected, two at most."""
+    return list(st.session_state.get("picked", []))
 
 
 def offer_comparison(picked: list[int]) -> None:
@@ -56,6 +61,7 @@ def first_time() -> None:
 
 
 if store.open_store().list_renders(per_page=1).total:
-    wall(filters.draw())
+    wall(filters.draw(), chosen())
+    offer_comparison(chosen())
 else:
     first_time()

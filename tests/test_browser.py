@@ -185,8 +185,13 @@ def test_a_newcomers_journey(server, page, tune):
     page.wait_for_url(re.compile(r"/render\?id=2$"))
     assert np.array_equal(first, pixels(server, wait_until_painted(page, 2)))
 
-    # Both can be compared.
-    page.goto(f"{server.url}/compare?ids=1,2")
+    # Both can be selected and compared.
+    page.get_by_role("link", name="Gallery").click()
+    for tile in (page.locator(".wall .tile").nth(0), page.locator(".wall .tile").nth(1)):
+        tile.hover()
+        tile.locator(".ring").click()
+        page.wait_for_timeout(1000)
+    page.locator(".st-key-go_compare button").click()
     page.get_by_text("The same settings.").wait_for()
 
 

@@ -60,7 +60,7 @@ def test_painting_brings_the_picture_nearer_to_what_is_heard(song, method):
                               width=96, height=96, cutouts=8, init_pull=0)
     events = list(render(load_song(song, 0, 4), settings, packs.load("sketch")))
     audio = [event.losses["audio"] for event in events if isinstance(event, Step)]
-    assert np.mean(audio[-4:]) < 0.8 * np.mean(audio[:4])
+    assert np.mean(audio[-4:]) < 0.9 * np.mean(audio[:4])
 
 
 def test_a_picture_carries_its_settings_and_they_give_it_again(song, tmp_path):

@@ -129,7 +129,8 @@ class Service:
     @property
     def state(self) -> WorkerState:
         if self._trouble:
-            return WorkerState(False, f"The worker ended: {self._trouble}. Restart MetaMusic; nothing is lost.")
+            return WorkerState(False, f"The worker ended: {self._trouble}. "
+                                      "Restart MetaMusic; nothing is lost.")
         if self._lock.is_locked:
             return WorkerState(True, "")
         return WorkerState(False, "Another MetaMusic process renders for this data folder; this one shows "
