@@ -113,8 +113,8 @@ class TestSketchPack:
     def test_it_clears_its_bars(self) -> None:
         figures = evaluate("sketch")
         assert tuple(figures) == KEYS
-        assert figures["psnr"] >= 28.5
+        assert figures["psnr"] >= 29
         assert figures["codebook_used"] > 0.5
-        assert figures["audio_image_r1"] >= 0.55
-        assert figures["audio_image_r5"] >= 0.94
-        assert figures["text_image_r1"] >= 0.37
+        assert figures["audio_image_r1"] >= 0.6
+        assert figures["audio_image_r5"] >= 0.96
+        assert figures["text_image_r1"] >= 0.4

@@ -45,9 +45,20 @@ def evaluate(pack: str = "sketch") -> dict[str, float]:
     if models.vqgan is None:
         raise PackError(f"Pack {pack!r} has no VQGAN, so there is nothing to repaint with.",
                         "Evaluate a pack that paints.")
-    with _fresh_pairs() as pairs:  # drawn and played by a second process while this one repaints
+    # A second process draws and plays while this one repaints: one thread each, or they would wait in line.
+    with _one_thread(), _fresh_pairs() as pairs:
         figures = repaint(models.vqgan) | retrieval(models.perceptor, pairs())
     return {key: figures[key] for key in KEYS}
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @contextmanager

@@ -108,8 +108,14 @@ def _noted(folder: Path) -> dict[str, Any]:
 
 
 def _write_card(info: PackInfo, folder: Path, figures: dict[str, float]) -> None:
-    text = card(info, effort(folder), figures, _noted(folder))
+    text = card(info, _material(folder), effort(folder), figures, _noted(folder).get("robust"))
     write(info.folder / CARD, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def _material(folder: Path) -> dict[str, int]:
+    """How many pictures and pairs there were to train on."""
+    return {"pictures": len(dataset.shards_at_hand("pictures", folder)) * dataset.PICTURES_PER_SHARD,
+            "pairs": len(dataset.shards_at_hand("pairs", folder)) * dataset.PAIRS_PER_SHARD}
 
 
 def effort(folder: Path) -> dict[str, dict[str, float]]:
@@ -123,17 +129,19 @@ def effort(folder: Path) -> dict[str, dict[str, float]]:
     return spent
 
 
-def card(info: PackInfo, spent: dict[str, dict[str, float]], figures: dict[str, float],
-         notes: dict[str, Any]) -> str:
-    """The pack's card in Markdown: what it is, how it was trained, on what, how good it is."""
+def card(info: PackInfo, material: dict[str, int], spent: dict[str, dict[str, float]],
+         figures: dict[str, float], towers: dict[str, float] | None) -> str:
+    """The pack's card in Markdown: what it is, how it was trained, on what, how good it is.
+
+    figures: what `evaluate` gives; towers: what `train_robust` gives, where it is known.
+    """
     rows = "\n".join(f"| {_TITLES[key]} | {value:.1f} dB |" if key == "psnr"
                      else f"| {_TITLES[key]} | {value:.1%} |" for key, value in figures.items())
     stages = "\n".join(f"| {stage} | {each['steps']} | {each['minutes']} |" for stage, each in spent.items())
     files = "\n".join(f"| {file.file} | {role} | {_numbers(info, role):,} | {file.bytes / 1e6:.1f} MB |"
                       for role, file in info.files.items())
-    towers = notes.get("robust") or {}
     attacked = _ATTACKED.format(**{key: f"{value:.0%}" for key, value in towers.items()}) if towers else ""
-    return _CARD.format(space=info.space, rows=rows, stages=stages, files=files, attacked=attacked)
+    return _CARD.format(space=info.space, rows=rows, stages=stages, files=files, attacked=attacked, **material)
 
 
 def _numbers(info: PackInfo, role: str) -> int:
@@ -164,8 +172,8 @@ A VQGAN that paints, two image towers, a text tower and an audio tower that judg
 A procedural world: sixteen scenes (sunset, ocean, nebula, city, flames, forest, ink, mandala, storm, aurora,
 dunes, bokeh, reef, snowfall, blossom, crystal) in moods of five axes (energy, brightness, warmth, roughness,
 density). For every moment `metamusic/sketch/` draws a picture, plays two seconds of music and writes
-captions that see the same mood and scene and nothing else of each other. There are no photographs and no
-recordings in it.
+captions that see the same mood and scene and nothing else of each other: {pictures:,} pictures at 256 px for
+the VQGAN, {pairs:,} pairs for the towers. There are no photographs and no recordings in it.
 
 ## How it was trained
 `python -m metamusic train sketch` does all of it: a VQGAN (taming's encoder, decoder and quantiser behind a
