@@ -1,5 +1,6 @@
 """MetaMusic as Python: a song in, a picture or a film out, kept in the store like any other render."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -66,6 +67,8 @@ def check_output(output: Path, kind: str) -> Path:
                             f"A {kind} is written as {SUFFIXES[kind]}; name it so.")
     if not output.parent.is_dir():
         raise SettingsError(f"The folder {str(output.parent)!r} does not exist.", "Create it, or choose another.")
+    if not os.access(output.parent, os.W_OK):
+        raise SettingsError(f"Nothing can be written into {str(output.parent)!r}.", "Choose another folder.")
     if output.is_dir():
         raise SettingsError(f"The output {str(output)!r} is a folder.", "Name a file.")
     return output
@@ -89,7 +92,12 @@ def _deliver(row: RenderRow, output: Path, keep: bool) -> Result:
     if row.state != "done" or "final" not in row.assets:
         raise MetaMusicError(row.error or f"The render ended as {row.state}.", row.cure or "")
     partial = output.with_name(f".{output.name}.partial")
-    shutil.copyfile(row.assets["final"].file, partial)
-    partial.replace(output)
+    try:
+        shutil.copyfile(row.assets["final"].file, partial)
+        partial.replace(output)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise MetaMusicError(f"{str(output)!r} could not be written: {error.strerror}.",
+                             f"It is kept as render {row.id}." if keep else "Choose another place.") from error
     return Result(output, studio.settings_of(row), dict(row.scores or {}), tuple(row.notes),
                   row.id if keep else None, row.seconds or 0.0)

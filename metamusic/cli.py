@@ -34,7 +34,7 @@ def main() -> None:
         complain.print(f"metamusic: {error}", markup=False)
         sys.exit(2)
     except KeyboardInterrupt:
-        complain.print("metamusic: interrupted; what was painted so far is kept.", markup=False)
+        complain.print("metamusic: interrupted.", markup=False)
         sys.exit(130)
 
 
@@ -109,7 +109,10 @@ def gather_settings(kind: str, file: Path | None, preset: str | None, flags: dic
 def _preset(name: str) -> dict[str, Any]:
     from metamusic import studio
 
-    known = studio.presets(studio.open_store())
+    store = studio.open_store()
+    if refusal := studio.unreadable_presets(store).get(name):
+        raise refusal
+    known = studio.presets(store)
     if name not in known:
         raise SettingsError(f"There is no preset {name!r}.", f"Known presets: {', '.join(known)}.")
     return known[name].model_dump(exclude_unset=True)
@@ -198,8 +201,8 @@ def evaluate(pack: Annotated[str, typer.Argument(help="The pack to measure.")] =
 
 @train_app.command("sketch")
 def train_sketch(
-    seed: Annotated[int, typer.Option(help="Of the data and of the weights.")] = 0,
-    minutes: Annotated[float, typer.Option(help="How long to train in all; resumes where it stopped.")] = 180.0,
+    seed: Annotated[int, typer.Option(help="Of the weights, the batches and the bank.")] = 0,
+    minutes: Annotated[float, typer.Option(min=1, help="How long in all; resumes where it stopped.")] = 180.0,
 ) -> None:
     """Train the sketch pack from nothing: draw, play, train, export, report its figures."""
     from metamusic.sketch.train import main as train

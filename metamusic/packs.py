@@ -294,8 +294,20 @@ def _load_bank(info: PackInfo, device: "torch.device") -> Bank | None:
     tensors = _tensors(info, "bank")
     if missing := sorted({"codes", "embeds"} - tensors.keys()):
         raise PackError(f"The bank of pack {info.name!r} lacks {', '.join(missing)}.", _cure(info.name))
+    _check_bank(info, tensors["codes"], tensors["embeds"])
     # Half precision leaves lengths a little off one.
     return Bank(tensors["codes"], normalize(tensors["embeds"].float(), dim=-1).to(device))
+
+
+def _check_bank(info: PackInfo, codes: "Tensor", embeds: "Tensor") -> None:
+    """A bank made with other weights would fail in mid-render, or worse, paint something else."""
+    width = info.perceptor["clip"]["embed_dim"] if info.perceptor else None
+    entries = info.vqgan["n_embed"] if info.vqgan else None
+    fits = (len(codes) == len(embeds) > 0 and (width is None or embeds.shape[1] == width)
+            and (entries is None or int(codes.long().max()) < entries))
+    if not fits:
+        raise PackError(f"The bank of pack {info.name!r} was made with other weights: codes "
+                        f"{list(codes.shape)}, embeddings {list(embeds.shape)}.", _cure(info.name))
 
 
 def _tensors(info: PackInfo, role: Role) -> "dict[str, Tensor]":

@@ -10,6 +10,8 @@ import platform
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from metamusic.errors import SettingsError
+
 ENGINE_VERSION = "1"  # raised whenever the same settings would give other pixels
 
 
@@ -40,13 +42,12 @@ def choose_plan(replay: dict[str, Any] | None = None) -> ExecutionPlan:
     import psutil
     import torch
 
-    cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1
     device, reason = _device()
-    threads = cores
+    threads = min(psutil.cpu_count(logical=False) or 1, _allowed_cores())
     if replay and replay.get("device") == device:
         threads, reason = int(replay["threads"]), "as in the render it repeats"
     return ExecutionPlan(device=device, threads=threads, precision="float32", engine=ENGINE_VERSION,
-                         torch=torch.__version__, machine=machine(), reason=reason)
+                         torch=torch.__version__, machine=machine(device), reason=reason)
 
 
 def apply_plan(plan: ExecutionPlan) -> None:
@@ -55,7 +56,9 @@ def apply_plan(plan: ExecutionPlan) -> None:
 
     torch.set_num_threads(plan.threads)
     if plan.device.startswith("cuda"):  # CPU kernels are deterministic as they are
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else its sums have no fixed order
         torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
         torch.use_deterministic_algorithms(True, warn_only=True)
 
 
@@ -63,16 +66,27 @@ def plan_differences(past: dict[str, Any], now: ExecutionPlan) -> list[str]:
     """In words, what keeps a render from giving the same pixels as one made under `past`."""
     names = {"engine": "engine version", "torch": "torch", "machine": "machine", "device": "device",
              "threads": "threads", "precision": "precision"}
-    return [f"{label}: {past.get(name)} then, {value} now" for name, label in names.items()
-            if past.get(name) != (value := getattr(now, name))]
+    found = [f"{label}: {past.get(name)} then, {value} now" for name, label in names.items()
+             if past.get(name) != (value := getattr(now, name))]
+    if now.device.startswith("cuda"):  # grid_sample has no deterministic gradient there
+        found.append("a GPU adds some gradients in no fixed order: pixels may differ a little")
+    return found
 
 
 @functools.cache
-def machine() -> str:
-    """The processor and the kernels torch picks on it: what rounds the sums."""
+def machine(device: str = "cpu") -> str:
+    """The processors and the kernels torch picks on them: what rounds the sums."""
     import torch
 
-    return f"{_processor()}, {torch.backends.cpu.get_cpu_capability()}, {platform.system()}"
+    card = f", {torch.cuda.get_device_name(device)}" if device.startswith("cuda") else ""
+    return f"{_processor()}, {torch.backends.cpu.get_cpu_capability()}, {platform.system()}{card}"
+
+
+def _allowed_cores() -> int:
+    """How many cores this process may use; a container or taskset may allow fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _processor() -> str:
@@ -87,7 +101,19 @@ def _device() -> tuple[str, str]:
     import torch
 
     if named := os.environ.get("METAMUSIC_DEVICE"):
-        return named, "named by METAMUSIC_DEVICE"
+        return _checked(named), "named by METAMUSIC_DEVICE"
     if torch.cuda.is_available():
         return "cuda:0", f"the first GPU, {torch.cuda.get_device_name(0)}"
     return "cpu", "no GPU that torch can use"
+
+
+def _checked(named: str) -> str:
+    """A device that torch can use, or a refusal that lists those it can."""
+    import torch
+
+    usable = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
+    device = "cuda:0" if named == "cuda" else named
+    if device not in usable:
+        raise SettingsError(f"METAMUSIC_DEVICE names {named!r}, which torch cannot use here.",
+                            f"Usable: {', '.join(usable)}.")
+    return device

@@ -19,6 +19,7 @@ from metamusic.errors import SettingsError
 from metamusic.events import Checkpoint, Event, Finished, Frame, Preview, Started, Step
 from metamusic.motion import broad, camera, enlarge, fit, share_per_frame, zoom
 from metamusic.packs import Models
+from metamusic.phrases import parse_prompts
 from metamusic.prompt import Prompt
 from metamusic.randomness import generator
 from metamusic.scenery import Scenery
@@ -147,6 +148,8 @@ def prepare(song: Song, settings: RenderSettings, models: Models, beats: Sequenc
     segments = [Segment(0, 0, 1)] if still else plan_segments(
         beats, frames, settings.fps, settings.beats_per_segment, settings.longest_segment)
     targets = make_targets(song, settings, models, segments)
+    notes += [f"Only the beginning of the text {spec.text[:40]!r} is read: it is too long for this pack."
+              for spec in parse_prompts(settings.text) if not models.perceptor.reads_whole(spec.text)]
     if all(audio is None for audio in targets.audio) and not targets.texts:
         notes.append("There is nothing to hear and no text: the seed alone leads.")
     return Job(settings, models, targets, canvas, resolve_init(settings, models), frames,
@@ -190,7 +193,7 @@ class Painter:
         settings, fps = self.job.settings, self.job.fps
         painted = self.canvas.decode()
         if self.scenery:
-            growth = self.scenery.growth(self.frame) / self.scenery.growth(self.frame - 1)
+            growth = self.scenery.step(self.frame)
             change = zoom(broad(painted - self.scenery.at(self.frame - 1)), growth)
             kept = 1 - share_per_frame(settings.scene_pull, fps)
             painted = self.scenery.at(self.frame) + kept * change
@@ -220,6 +223,8 @@ class Painter:
 
     def finish_frame(self) -> None:
         """Show the picture after its last step, blended with what was shown before."""
+        if self.frame == 0 and self.job.coarse_steps >= self.job.settings.steps:
+            self._go_to_full_size()  # every step was a coarse one
         before, blend = self._shown, self.job.settings.smoothing
         self._show()
         if self.frame > 0 and blend > 0:

@@ -29,6 +29,7 @@ class Scenery:
         self.settings, self.segments = settings, targets.segments
         self.height, self.width = height, width
         self.fps = targets.fps
+        self._device = models.device
         self.choices = [bank_choice(s.index, settings, models, targets) for s in self.segments]
         self._began = _run_starts(self.segments, self.choices)
         # A handful of pictures is all that neighbouring frames need; a long film visits hundreds.
@@ -44,10 +45,11 @@ class Scenery:
             return one
         return dissolve(one, self._seen(there, frame), share, self._pattern(there)).clamp(0, 1)
 
-    def growth(self, frame: int) -> float:
-        """Magnification of the camera at a frame, in its own segment's scene."""
+    def step(self, frame: int) -> float:
+        """Magnification from the frame before to this one, by the camera of the scene that prevails."""
         here, there, share = target_at(frame, self.segments, self.settings.fade, self.fps)
-        return self._growth(there if share > 0.5 else here, frame)
+        segment = there if share > 0.5 else here
+        return self._growth(segment, frame) / self._growth(segment, frame - 1)
 
     def _seen(self, segment: int, frame: int) -> Tensor:
         return zoom(self._picture(self.choices[segment]), self._growth(segment, frame)).clamp(0, 1)
@@ -61,7 +63,7 @@ class Scenery:
         few = torch.rand(1, 1, PATTERN_CELLS, PATTERN_CELLS,
                          generator=generator(self.settings.seed, "dissolve", segment))
         field = F.interpolate(few, (self.height, self.width), mode="bicubic", align_corners=True)
-        return (field - field.amin()) / (field.amax() - field.amin()).clamp_min(1e-6)
+        return ((field - field.amin()) / (field.amax() - field.amin()).clamp_min(1e-6)).to(self._device)
 
 
 def _run_starts(segments: list[Segment], choices: list[int]) -> list[int]:

@@ -228,12 +228,6 @@ def knobs() -> Iterator[Knob]:
             kinds=tuple(extra["kinds"]), advanced=bool(extra["advanced"]))  # type: ignore[arg-type]
 
 
-def difference(one: RenderSettings, other: RenderSettings) -> dict[str, tuple[Any, Any]]:
-    """The settings in which two renders differ: name -> (value of one, value of other)."""
-    a, b = one.model_dump(), other.model_dump()
-    return {name: (a[name], b[name]) for name in a if a[name] != b[name]}
-
-
 # What the Studio offers besides the team's own presets: how much time to spend on the same idea.
 BUILT_IN_PRESETS: dict[str, dict[str, Any]] = {
     "Draft": {"width": 192, "height": 192, "steps": 16, "cutouts": 8, "coarse_share": 1.0,

@@ -87,7 +87,7 @@ def _slice(song: Song, segment: Segment, fps: int, settings: RenderSettings) -> 
 
 
 def _hear(waveform: np.ndarray, settings: RenderSettings, models: Models) -> Tensor | None:
-    if len(waveform) == 0 or float(np.sqrt(np.mean(np.square(waveform, dtype=np.float64)))) < SILENT:
+    if len(waveform) == 0 or np.dot(waveform, waveform) < len(waveform) * SILENT**2:
         return None
     return through_bank(models.perceptor.embed_audio(waveform), models.bank, settings.bank_mix)
 

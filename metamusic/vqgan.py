@@ -24,6 +24,9 @@ from torch import Tensor, nn
 
 from metamusic.errors import PackError
 
+# How many cells are compared with the codebook at a time: bounds the memory of large pictures.
+CELLS_AT_ONCE = 8192
+
 # What training left in the published checkpoints besides the model itself.
 TRAINING_ONLY = ("loss.", "model_ema.", "colorize")
 
@@ -129,8 +132,10 @@ class VQGAN(nn.Module):
         batch, _, height, width = latent.shape
         cells = latent.permute(0, 2, 3, 1).reshape(-1, self.embed_dim)  # [B h w, D]
         # |z - e|^2 without the |z|^2 that all entries share: one matrix product, nothing else to add.
-        distance = torch.addmm(self._half_norms(), cells, self.codebook.T, alpha=-1)
-        return distance.argmin(1).view(batch, height, width)
+        norms = self._half_norms()
+        nearest = [torch.addmm(norms, some, self.codebook.T, alpha=-1).argmin(1)
+                   for some in cells.split(CELLS_AT_ONCE)]
+        return torch.cat(nearest).view(batch, height, width)
 
     def lookup(self, codes: Tensor) -> Tensor:
         """Codebook entries [B, D, h, w] of codes int64 [B, h, w]."""

@@ -19,7 +19,7 @@ if len(choices) < 2:
     st.subheader("Two finished renders can be looked at side by side here.")
     st.page_link("pages/studio.py", label="To the Studio", icon=":material/brush:")
     st.stop()
-if ids and len(pair) < 2:
+if len(pair) < len(ids):
     problem.show("One of these renders does not exist.", "Choose another below.")
 pair = (pair + [number for number in choices if number not in pair])[:2]
 

@@ -4,12 +4,13 @@ from typing import Any
 
 import streamlit as st
 
-from pages.parts import filters, grid, songs, store
+from pages.parts import filters, grid, problem, songs, store
 
 PER_PAGE = 24
 
 
 @st.fragment(run_every=3.0)
+@problem.told()
 def wall(wanted: dict[str, Any], picked: list[int]) -> None:
     """The pictures. Looks again by itself, so what the worker finishes appears."""
     if picked != chosen():

@@ -6,7 +6,7 @@ from metamusic import studio
 from pages.parts import easel, form, gauge, grid, problem, songs, store
 
 
-@problem.kept
+@problem.kept("desk")
 def render() -> None:
     """Hands the form to the store; the worker takes it from there."""
     song = songs.chosen()
@@ -16,16 +16,18 @@ def render() -> None:
 
 
 @st.fragment
+@problem.told()
 def desk() -> None:
     """The song and the wishes; a change here redraws only this column."""
     song = songs.draw()
-    refused = problem.show_kept()
+    refused = problem.show_kept("desk")
     if song is None:
         return
     songs.draw_region(song)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         form.field("kind")
         form.draw_presets()
+    form.draw_unreadable_presets()
     form.field("text")
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
         sent = st.button("Render", type="primary", icon=":material/brush:", on_click=render, key="go_render")

@@ -1,17 +1,21 @@
 """Each page by itself, in process: what it shows for what the store holds."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from starlette.requests import Request
+from starlette.responses import Response
 from streamlit.testing.v1 import AppTest
 
-from db import NewAsset, RenderRow, SongRow, Store
+from db import DiskFull, NewAsset, RenderRow, SongRow, Store
 from metamusic import studio
+from metamusic.errors import SongError
 from metamusic.settings import CHECKOUT, RenderSettings, knobs
-from pages.parts import background, media, numbers, words
+from pages.parts import background, filters, media, numbers, songs, words
 from pages.parts import store as pages_store
 
 WORKER = "elsewhere:1"
@@ -68,6 +72,11 @@ def page(path: str | None = None, **query: str) -> AppTest:
         app.switch_page(path).run()
     assert not app.exception, [error.message for error in app.exception]
     return app
+
+
+def tiles_of(app: AppTest) -> list[dict]:
+    """The pictures on the wall."""
+    return json.loads(app.get("bidi_component")[0].proto.json)["items"]
 
 
 def html_of(app: AppTest) -> str:
@@ -139,11 +148,20 @@ def test_the_gallery_of_a_first_run_offers_the_demo(world):
     assert app.get_by_key("go_demo").label == "Render the demo song"
 
 
+def test_the_demo_can_be_rendered_once_more_after_it_was_deleted(world, monkeypatch):
+    monkeypatch.setattr(studio, "demo_song", lambda store: world.song)
+    for _ in range(2):
+        page("pages/gallery.py").get_by_key("go_demo").click().run()
+        row = world.store.list_renders().rows[0]
+        assert world.store.list_renders().total == 1
+        studio.trash(world.store, row.id)
+    assert row.id == 2
+
+
 def test_the_gallery_filters_by_the_url(world):
-    world.hang(text="a storm")
+    stormy = world.hang(text="a storm")
     world.hang(text="a calm sea")
-    grid = page("pages/gallery.py", q="storm").get("bidi_component")
-    assert len(grid) == 1
+    assert [tile["id"] for tile in tiles_of(page("pages/gallery.py", q="storm"))] == [stormy.id]
     assert "No render is like that." in html_of(page("pages/gallery.py", kind="Videos"))
     assert "No render is like that." in html_of(page("pages/gallery.py", q="sunshine"))
 
@@ -180,6 +198,17 @@ def test_run_again_orders_the_same_settings(world):
     assert again.parent_id == row.id and again.settings == row.settings
 
 
+def test_run_again_clicked_twice_is_one_render(world):
+    row = world.hang()
+    app = page("pages/render.py", id=str(row.id))
+    app.get_by_key("go_again").click().run()
+    app.query_params["id"] = str(row.id)
+    app.switch_page("pages/render.py").run()
+    app.get_by_key("go_again").click().run()
+    assert not app.exception
+    assert world.store.list_renders().total == 2
+
+
 def test_use_these_settings_fills_the_studio(world):
     row = world.hang(text="a storm", steps=17, start=0.5)
     app = page("pages/render.py", id=str(row.id))
@@ -196,6 +225,15 @@ def test_compare_shows_what_differs_and_swaps(world):
     assert "Steps" in told and told.index(">11<") < told.index(">22<") and "Width" not in told
     app.get_by_key("swap").click().run()
     assert app.query_params["ids"] == f"{other.id},{one.id}"
+
+
+@pytest.mark.parametrize(("asked", "missing"), [("{0},{0}", False), ("{0}", False), ("", False),
+                                                ("{0},999", True), ("998,999", True)])
+def test_compare_says_when_a_render_is_missing_and_only_then(world, asked, missing):
+    row = world.hang()
+    world.hang()
+    told = html_of(page("pages/compare.py", ids=asked.format(row.id)))
+    assert ("does not exist" in told) == missing
 
 
 def test_compare_asks_for_two_finished_renders(world):
@@ -236,6 +274,95 @@ def test_background_work_is_done_once(monkeypatch):
     assert done == [1]
 
 
+def test_background_work_that_fails_says_why():
+    def fail() -> None:
+        raise OSError("no disk")
+
+    while not background.ready("failing", fail):
+        pass
+    assert background.failure("failing") and background.failure("once") is None
+
+
+def test_a_song_that_cannot_be_heard_out_says_so_and_is_not_waited_for(world, tune, monkeypatch):
+    def deaf(store, song_id):
+        raise SongError("Its [file] is damaged.")
+
+    monkeypatch.setattr(studio, "analysis", deaf)
+    song = studio.add_song(world.store, tune.read_bytes() + b"\0\0\0\0", "Damaged.wav")
+    while not background.ready(("song", song.digest), lambda: studio.analysis(world.store, song.id)):
+        pass
+    said = [caption.value for caption in page().caption]
+    assert any("Its beats could not be heard" in text for text in said)
+    assert "Listening for beats" not in said
+
+
+def test_the_song_on_the_desk_stays_when_a_colleague_adds_one(world, tune):
+    app = page()
+    studio.add_song(world.store, tune.read_bytes() + b"\0" * 6, "Newer.wav")
+    app.run()
+    assert app.session_state["song_id"] == world.song.id == app.get_by_key("song_choice").value
+
+
+def test_the_studio_says_what_was_noted_about_a_render(world):
+    row = world.order()
+    world.store.set_plan(row.id, {}, notes=["500 x 500 was rounded down to 496 x 496."])
+    captions = [caption.value for caption in page().caption]
+    assert words.plain("500 x 500 was rounded down to 496 x 496.") in captions
+
+
+def test_a_preset_of_a_newer_version_is_named_with_the_reason(world):
+    world.store.save_preset("Future", {"version": 99})
+    app = page()
+    assert any(caption.value.startswith("Future") for caption in app.caption)
+
+
+def test_a_full_disk_inside_a_fragment_is_told_in_the_box(world, monkeypatch):
+    def full(*_, **__):
+        raise DiskFull("The disk is full.", "Make room.")
+
+    monkeypatch.setattr(songs, "draw", full)
+    assert "The disk is full." in html_of(page())
+
+
+def test_a_problem_stays_until_the_next_change_or_page(world):
+    app = page()
+    app.get_by_key("set_text").set_value(":0.5").run()
+    app.get_by_key("go_render").click().run()
+    assert "has no text before its weight" in html_of(app.run())
+    app.get_by_key("set_text").set_value("a storm").run()
+    assert "has no text before its weight" not in html_of(app)
+
+
+def test_a_page_number_out_of_a_url_is_a_number_or_one(monkeypatch):
+    monkeypatch.setattr(filters.st, "session_state", {})
+    for asked, number in (("3", 3), ("²", 1), ("0", 1), ("-2", 1), ("", 1), ("x", 1)):
+        monkeypatch.setattr(filters.st, "query_params", {"p": asked})
+        assert filters.page_number() == number
+
+
+def asked_for(route: int, query: str = "", **parameters) -> Response:
+    """What a route answers."""
+    scope = {"type": "http", "method": "GET", "headers": [], "query_string": query.encode(),
+             "path_params": parameters}
+    return media.routes()[route].endpoint(Request(scope))
+
+
+def test_only_the_url_of_this_very_content_is_kept_for_good(world):
+    row = world.hang()
+    digest = row.assets["final"].digest[:16]
+    for query, cache in ((f"v={digest}", media.FOREVER), ("v=1", media.FRESH), ("", media.FRESH)):
+        assert asked_for(0, query, id=row.id, role="final").headers["cache-control"] == cache
+    assert asked_for(1, f"v={world.song.digest[:16]}", id=world.song.id).headers["cache-control"] == media.FOREVER
+    assert asked_for(0, id=int("9" * 30), role="final").status_code == 404
+
+
+def test_a_preview_is_sent_as_it_is_or_is_gone(world, tmp_path):
+    preview = tmp_path / "preview.jpg"
+    assert media._send(preview, "image/jpeg", None, media.FRESH, kept=False).status_code == 404
+    preview.write_bytes(b"picture")
+    assert media._send(preview, "image/jpeg", None, media.FRESH, kept=False).body == b"picture"
+
+
 def test_small_files_travel_inside_the_page_where_there_are_no_routes(world):
     assert media.song_url(world.song).startswith("data:audio/")
     assert media.asset_url(world.hang(), "final").startswith("data:image/png;base64,")
@@ -245,3 +372,5 @@ def test_a_song_is_never_served_as_a_page():
     for name in ("x.html", "x.svg", "x", "x.js"):
         assert media._mime_of_song(Path(name)) == "application/octet-stream"
     assert media._mime_of_song(Path("x.mp3")) == "audio/mpeg"
+    for suffix, mime in media.SONG_TYPES.items():
+        assert media._mime_of_song(Path(f"x{suffix.upper()}")) == mime

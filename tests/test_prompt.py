@@ -99,6 +99,12 @@ def test_prompts_are_read_as_written(line, expected):
     assert parse_prompts(line) == expected
 
 
+@pytest.mark.parametrize("line", ["storm:1e30", "rain at 12:30", "sea:-11:0.2"])
+def test_a_weight_out_of_range_is_refused(line):
+    with pytest.raises(SettingsError, match="outside -10 to 10"):
+        parse_prompts(line)
+
+
 @pytest.mark.parametrize("line", [":0.5", "sea | :1:2", " : "])
 def test_a_weight_without_a_text_is_refused(line):
     with pytest.raises(SettingsError, match="no text"):

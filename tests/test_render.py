@@ -196,6 +196,20 @@ def test_motion_changes_the_film_and_no_motion_keeps_it_steady():
     assert np.abs(moving[-1].astype(int) - moving[0]).mean() > 2
 
 
+@pytest.mark.parametrize("init", ["nearest", "random"])
+def test_a_film_whose_first_steps_were_all_coarse_is_full_size(init):
+    settings = FILM.changed(width=128, height=128, coarse_share=1.0, steps=2, init=init)
+    whole = run(settings, seconds=1.5)
+    assert all(frame.shape == (128, 128, 3) for frame in frames(whole))
+    point = of(whole, Checkpoint)[0]
+    assert same(frames(whole)[point.frame:], frames(run(settings, seconds=1.5, resume=point.state)))
+
+
+def test_a_text_too_long_for_the_pack_is_noted():
+    events = run(STILL.changed(text="wave " * 60, steps=1))
+    assert any("Only the beginning" in note for note in events[0].notes)
+
+
 def test_smoothing_calms_the_film():
     def flicker(smoothing):
         film = np.stack(frames(run(FILM.changed(smoothing=smoothing, learning_rate=0.5, init="random"))))

@@ -12,7 +12,6 @@ from metamusic.settings import (
     GROUPS,
     LARGEST_SEED,
     RenderSettings,
-    difference,
     home,
     knobs,
 )
@@ -82,13 +81,6 @@ def test_settings_are_frozen_and_copies_are_checked():
     assert settings.changed(width=512).width == 512
     with pytest.raises(SettingsError):
         settings.changed(width=5)
-
-
-@given(any_settings, any_settings)
-def test_the_difference_names_exactly_what_differs(one, other):
-    names = set(difference(one, other))
-    assert names == {n for n in RenderSettings.model_fields if getattr(one, n) != getattr(other, n)}
-    assert not difference(one, one)
 
 
 def test_seed_zero_is_a_seed_and_empty_is_none():

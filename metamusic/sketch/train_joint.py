@@ -289,7 +289,8 @@ class Training:
     def save(self) -> None:
         """The checkpoint and, beside it, the towers as they would be exported now."""
         state = {"student": self.student.state_dict(), "average": self.average, "step": self.step,
-                 "optimiser": self.optimiser.state_dict(), "seconds": self.seconds, "config": PLAIN.to_dict()}
+                 "optimiser": self.optimiser.state_dict(), "seconds": self.seconds, "config": PLAIN.to_dict(),
+                 "pairs": len(self.material)}
         write(self.folder / CHECKPOINT, lambda path: torch.save(state, path))
         towers = {name: value.contiguous() for name, value in _towers(self.average).items()}
         write(self.folder / EXPORT, lambda path: save_file(towers, path))

@@ -200,8 +200,9 @@ class Material:
         """Gathers, repaints and litters; the same for the same seed and the same exports."""
         rng = np.random.default_rng([seed, 3])
         vqgan = train_vqgan.load_export(folder)
-        shards = math.ceil(recipe.pairs / dataset.PAIRS_PER_SHARD)
-        pairs = [dataset.pair_shard(shard, folder) for shard in range(shards)]
+        enough = math.ceil(recipe.pairs / dataset.PAIRS_PER_SHARD)
+        shards = dataset.shards_at_hand("pairs", folder)[:enough] or [0]
+        pairs = [dataset.pair_shard(shard, folder) for shard in shards]
         pictures = torch.cat([torch.from_numpy(each.pictures) for each in pairs])
         sounds = torch.cat([hear(judge, each.audio) for each in pairs])
         items = rng.choice(len(pictures), recipe.repainted, replace=False)

@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 def draw(render: "RenderRow") -> None:
     """The buttons; which ones depends on how the render stands."""
-    problem.show_kept()
+    problem.show_kept("actions")
     with st.container(horizontal=True):
         if not render.active:
             _run_again(render)
         if render.state in ("failed", "cancelled"):
             st.button("Continue", icon=":material/play_arrow:", on_click=_continue, args=(render.id,),
                       help="From where it stopped.")
-        if st.button("Use these settings", icon=":material/tune:", on_click=_use, args=(render,)):
-            st.switch_page("pages/studio.py")
+        if st.button("Use these settings", icon=":material/tune:"):
+            _use(render)
         with st.popover("Keep as preset", icon=":material/bookmark_add:"):
             _keep(render)
         _download(render)
@@ -42,7 +42,8 @@ def offer_undo(render: "RenderRow") -> None:
 def _run_again(render: "RenderRow") -> None:
     if st.button("Run again", type="primary", icon=":material/replay:", key="go_again"):
         with problem.told():
-            again = studio.run_again(store.open_store(), render.id)
+            again = studio.run_again(store.open_store(), render.id,
+                                     submit_key=form.order_key("again", render.id))
             st.switch_page("pages/render.py", query_params={"id": str(again.id)})
 
 
@@ -57,6 +58,7 @@ def _what_differs(render: "RenderRow") -> None:
     st.fragment(_tell, run_every=None if looked else 1.0)(render.id, looked)
 
 
+@problem.told()
 def _tell(render_id: int, looked: bool) -> None:
     if not looked:
         if background.ready("engine", lambda: None):
@@ -96,22 +98,23 @@ def _download(render: "RenderRow") -> None:
                            file_name=media.file_name(render, final), help="With its settings inside.")
 
 
-@problem.kept
+@problem.told()
 def _use(render: "RenderRow") -> None:
     form.load(studio.settings_of(render))
     songs.choose(render.song.id)
+    st.switch_page("pages/studio.py")
 
 
-@problem.kept
+@problem.kept("actions")
 def _delete(render_id: int) -> None:
     studio.trash(store.open_store(), render_id)
 
 
-@problem.kept
+@problem.kept("actions")
 def _restore(render_id: int) -> None:
     studio.restore(store.open_store(), render_id)
 
 
-@problem.kept
+@problem.kept("actions")
 def _continue(render_id: int) -> None:
     studio.continue_render(store.open_store(), render_id)

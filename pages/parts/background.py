@@ -1,13 +1,17 @@
 """Work that takes seconds and must not hold up a page: done once in a thread, asked after by the next run."""
 
 import logging
+import os
+import sys
 import threading
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 
 from metamusic.errors import MetaMusicError
 
 log = logging.getLogger(__name__)
 _done: dict[Hashable, threading.Event] = {}
+_failures: dict[Hashable, str] = {}
 _gate = threading.Lock()
 
 
@@ -17,14 +21,26 @@ def ready(key: Hashable, work: Callable[[], object]) -> bool:
         if key in _done:
             return _done[key].is_set()
         finished = _done[key] = threading.Event()
-    threading.Thread(target=_do, args=(work, finished), daemon=True, name=f"background {key}").start()
+    threading.Thread(target=_do, args=(key, work, finished), daemon=True, name=f"background {key}").start()
     return False
 
 
-def _do(work: Callable[[], object], finished: threading.Event) -> None:
+def failure(key: Hashable) -> str | None:
+    """What kept this work from being done, in a sentence; None as long as nothing has."""
+    return _failures.get(key)
+
+
+def _do(key: Hashable, work: Callable[[], object], finished: threading.Event) -> None:
+    if sys.platform == "linux":  # where a thread has a priority of its own: pages and pictures come first
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
     try:
         work()
-    except MetaMusicError as error:  # whoever needs the result meets the same error and shows it
+    except MetaMusicError as error:
         log.warning("%s", error)
+        _failures[key] = str(error)
+    except Exception:
+        log.exception("In the background: %s", key)
+        _failures[key] = "The log of the server says why."
     finally:
         finished.set()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from pages.parts import live, problem, stage, store
+from pages.parts import live, problem, stage, store, words
 
 if TYPE_CHECKING:
     from db import RenderRow
@@ -22,19 +22,25 @@ def draw(render_id: int | None = None) -> None:
     st.fragment(_look, run_every=WORKING_S if at_work else IDLE_S)(render_id, seen)
 
 
+@problem.told()
 def _look(render_id: int | None, seen: str) -> None:
     opened = store.open_store()
     if opened.revision() != seen:  # something began or ended: the rest of the page wants to know too
         st.rerun()
-    problem.show_kept()
+    problem.show_kept("easel")
     render = opened.get_render(render_id) if render_id else _current()
     if render is None:
         live.empty("Your song's picture grows here.", key="easel")
-    elif render.state == "done" and render.kind == "video":
+        return
+    if render.state == "done" and render.kind == "video":
         stage.show(render, render.song.analysis, key=f"easel_film_{render.id}", limit="62vh")
     else:
         live.draw(render, key="easel")
         _after(render, linked=render_id is None)
+    if render_id is None:  # the render's own page says them in its header, the desk those of the song
+        for note in render.notes:
+            if note not in render.song.notes:
+                st.caption(words.plain(note))
 
 
 def _current() -> "RenderRow | None":

@@ -5,7 +5,7 @@ from typing import Any
 import streamlit as st
 
 from db import ACTIVE
-from pages.parts import store
+from pages.parts import numbers, store
 
 ANY_KIND, ANY_SONG, ANY_STATE = "All", "Every song", "Every state"
 KINDS = {"Pictures": "image", "Videos": "video"}
@@ -30,12 +30,12 @@ def draw() -> dict[str, Any]:
 def page_number() -> int:
     """The page that is asked for, before the pager is drawn."""
     asked = st.session_state.get("p") or st.query_params.get("p") or 1
-    return int(asked) if str(asked).isdigit() and int(asked) > 0 else 1
+    return max(1, numbers.whole(str(asked)) or 1)
 
 
 def clear() -> None:
-    """Shows everything again."""
-    for key, plain in (("q", ""), ("kind", ANY_KIND), ("song", ANY_SONG), ("state", ANY_STATE)):
+    """Shows everything again, from the first page."""
+    for key, plain in (("q", ""), ("kind", ANY_KIND), ("song", ANY_SONG), ("state", ANY_STATE), ("p", 1)):
         st.session_state[key] = plain
 
 

@@ -108,6 +108,12 @@ def draw_presets() -> None:
     st.pills("Preset", list(offered), key="form_follow", on_change=_follow, label_visibility="collapsed")
 
 
+def draw_unreadable_presets() -> None:
+    """Presets of a newer MetaMusic: why they are not among the others."""
+    for name, error in studio.unreadable_presets(store.open_store()).items():
+        st.caption(words.plain(f"{name}: {error}"))
+
+
 def draw_changes() -> None:
     """What differs from the preset; a click on a chip takes it back."""
     differing = changed()
@@ -123,8 +129,13 @@ def _chip(name: str) -> str:
 
 
 def submit_key(song_id: int) -> str:
-    """A key for this order: the same for a double click, a new one for the next wish."""
-    order = hashlib.sha256(json.dumps([song_id, values()], default=str, sort_keys=True).encode()).hexdigest()
+    """The key for ordering what the form says."""
+    return order_key(song_id, values())
+
+
+def order_key(*wish: Any) -> str:
+    """A key for an order: the same for a double click, a new one for the next wish."""
+    order = hashlib.sha256(json.dumps(wish, default=str, sort_keys=True).encode()).hexdigest()
     last = st.session_state.get(_SENT)
     if not last or last["order"] != order or time.monotonic() - last["at"] > DOUBLE_CLICK_S:
         st.session_state[_SENT] = last = {"order": order, "key": uuid.uuid4().hex}
@@ -135,6 +146,7 @@ def submit_key(song_id: int) -> str:
 # -- widgets --------------------------------------------------------------------------------------
 
 
+@problem.kept("desk")
 def _write(name: str) -> None:
     """A widget's value into its own field."""
     raw = st.session_state[f"set_{name}"]
@@ -143,7 +155,7 @@ def _write(name: str) -> None:
     values()[name] = tuple(raw) if KNOBS[name].type is tuple else raw
 
 
-@problem.kept
+@problem.kept("desk")
 def _follow() -> None:
     name = st.session_state["form_follow"] or preset()
     offered = studio.presets(store.open_store())
@@ -151,6 +163,7 @@ def _follow() -> None:
         follow(name, offered[name], team=name not in BUILT_IN_PRESETS)
 
 
+@problem.kept("desk")
 def _take_back() -> None:
     name = st.session_state["form_changes"]
     if name:

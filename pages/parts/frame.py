@@ -16,6 +16,7 @@ def draw(page: st.Page) -> None:
     """Runs the page; a mistake that a user can mend becomes the box."""
     st.logo(_MARK, size="medium")
     st.html(_HERE / "look.css")
+    problem.forget_elsewhere(f"{page.url_path}/{st.query_params.get('id', '')}")
     try:
         store.open_store()
         page.run()

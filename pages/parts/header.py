@@ -28,7 +28,7 @@ def draw(render: "RenderRow") -> None:
     st.html('<div class="mm-line">' + "".join(f"<span>{escape(fact)}</span>" for fact in facts) + "</div>")
     if render.settings.get("text"):
         st.markdown(f"“{words.plain(render.settings['text'])}”")
-    for note in (*render.song.notes, *render.notes):
+    for note in dict.fromkeys((*render.song.notes, *render.notes)):
         st.caption(words.plain(note), width="stretch")
     if render.state == "failed":
         problem.show(render.error, render.cure)

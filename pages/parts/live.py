@@ -42,7 +42,7 @@ def draw(render: "RenderRow", key: str) -> None:
                   disabled=render.cancel_requested)
 
 
-@problem.kept
+@problem.kept("easel")
 def _cancel(render_id: int) -> None:
     studio.cancel(store.open_store(), render_id)
 

@@ -27,6 +27,8 @@ SERVED = "METAMUSIC_MEDIA_ROUTES"  # set by serve.py, which has the routes
 INLINE_LIMIT = 4_000_000  # bytes that may travel inside the page where there are no routes
 FOREVER = "private, max-age=31536000, immutable"  # the URL carries the content's digest
 FRESH = "no-store"
+SONG_TYPES = {".flac": "audio/flac", ".ogg": "audio/ogg", ".oga": "audio/ogg", ".opus": "audio/ogg",
+              ".m4a": "audio/mp4", ".mkv": "video/x-matroska"}  # Python knows these on some machines only
 HEADERS = {"X-Content-Type-Options": "nosniff", "Cross-Origin-Resource-Policy": "same-origin"}
 
 
@@ -76,33 +78,43 @@ def _send_asset(request: Request) -> Response:
     if asset is None or render is None:
         return Response("No such file.", status_code=404)
     name = file_name(render, asset) if "save" in request.query_params else None
-    return _send(asset.file, asset.mime, name, request)
+    return _send(asset.file, asset.mime, name, _cache(request, asset.digest), kept=asset.role != "preview")
 
 
 def _send_song(request: Request) -> Response:
     song = _row("get_song", request)
     if song is None:
         return Response("No such file.", status_code=404)
-    return _send(song.file, _mime_of_song(song.file), None, request)
+    return _send(song.file, _mime_of_song(song.file), None, _cache(request, song.digest))
 
 
 def _row(verb: str, request: Request) -> Any:
     """The row that a URL names, or None."""
     try:
         return getattr(store.open_store(), verb)(request.path_params["id"])
-    except (MetaMusicError, StoreProblem):
+    except (MetaMusicError, StoreProblem, OverflowError):  # a longer number than the database counts
         return None
 
 
-def _send(file: Path, mime: str, name: str | None, request: Request) -> Response:
-    if not file.is_file():
-        return Response("The file is gone.", status_code=404)
-    # A URL without the digest may show something else tomorrow.
-    cache = FOREVER if request.query_params.get("v") else FRESH
-    return FileResponse(file, media_type=mime, filename=name, headers={**HEADERS, "Cache-Control": cache})
+def _cache(request: Request, digest: str) -> str:
+    """A URL that does not carry this content's digest may show something else tomorrow."""
+    return FOREVER if request.query_params.get("v") == digest[:16] else FRESH
+
+
+def _send(file: Path, mime: str, name: str | None, cache: str, *, kept: bool = True) -> Response:
+    """kept: the file stays as it is; a preview is replaced while it is read, and swept away at the end."""
+    headers = {**HEADERS, "Cache-Control": cache}
+    try:
+        if not kept:
+            return Response(file.read_bytes(), media_type=mime, headers=headers)
+        if file.is_file():
+            return FileResponse(file, media_type=mime, filename=name, headers=headers)
+    except FileNotFoundError:
+        pass
+    return Response("The file is gone.", status_code=404)
 
 
 def _mime_of_song(file: Path) -> str:
     """By the file's name. A song is only ever played: whatever it holds, it must not become a page."""
-    guess = guess_type(file.name)[0] or ""
+    guess = SONG_TYPES.get(file.suffix.lower()) or guess_type(file.name)[0] or ""
     return guess if guess.startswith(("audio/", "video/")) else "application/octet-stream"

@@ -14,6 +14,11 @@ def pair_from_url(name: str) -> list[int]:
     return list(dict.fromkeys(_all(st.query_params.get(name, ""))))[:2]
 
 
+def whole(text: str) -> int | None:
+    """The number that a text is: plain digits, and not more of them than a database counts."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None
+
+
 def _all(text: str) -> list[int]:
-    parts = (part.strip() for part in text.split(","))
-    return [int(part) for part in parts if part.isascii() and part.isdigit() and len(part) < 16]
+    parts = (whole(part.strip()) for part in text.split(","))
+    return [part for part in parts if part is not None]

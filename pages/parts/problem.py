@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from html import escape
-from typing import Any
+from typing import Any, Literal
 
 import streamlit as st
 
@@ -12,7 +12,9 @@ from db import StoreProblem
 from metamusic.errors import MetaMusicError
 
 _MENDABLE = (MetaMusicError, StoreProblem)  # both have a message and a cure
-_KEPT = "problem"  # what a callback ran into, shown by the run that follows it
+_KEPT, _HERE = "problems", "problems_of"  # what callbacks ran into, by place, and on which page
+
+Place = Literal["desk", "easel", "actions"]
 
 
 def show(message: str, cure: str = "") -> None:
@@ -23,28 +25,47 @@ def show(message: str, cure: str = "") -> None:
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Turns a MetaMusicError of the block into the box; everything else stays a bug."""
+    """Turns a MetaMusicError of the block into the box; everything else stays a bug.
+
+    Also a decorator, which every fragment needs: when it runs by itself, nobody stands around it.
+    """
     try:
         yield
     except _MENDABLE as error:
         show(error.message, error.cure)
 
 
-def kept(callback: Callable[..., Any]) -> Callable[..., Any]:
-    """For widget callbacks, which run before the page is drawn: the error waits until `show_kept`."""
-    @wraps(callback)
-    def careful(*args: Any, **kwargs: Any) -> Any:
-        st.session_state.pop(_KEPT, None)
-        try:
-            return callback(*args, **kwargs)
-        except _MENDABLE as error:
-            st.session_state[_KEPT] = (error.message, error.cure)
-    return careful
+def kept(place: Place) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """For widget callbacks, which run before the page is drawn: the error waits until `show_kept`.
+
+    It stays there until the next callback of the same place, or until the page is left.
+    """
+    def decorate(callback: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(callback)
+        def careful(*args: Any, **kwargs: Any) -> Any:
+            _all_kept().pop(place, None)
+            try:
+                return callback(*args, **kwargs)
+            except _MENDABLE as error:
+                _all_kept()[place] = (error.message, error.cure)
+        return careful
+    return decorate
 
 
-def show_kept() -> bool:
-    """Shows what the last callback ran into, once; tells whether there was anything."""
-    problem = st.session_state.pop(_KEPT, None)
+def show_kept(place: Place) -> bool:
+    """Shows what the last callback of this place ran into; tells whether there was anything."""
+    problem = _all_kept().get(place)
     if problem:
         show(*problem)
     return problem is not None
+
+
+def forget_elsewhere(here: str) -> None:
+    """What was kept on another page is not shown on this one."""
+    if st.session_state.get(_HERE) != here:
+        st.session_state[_HERE] = here
+        _all_kept().clear()
+
+
+def _all_kept() -> dict[Place, tuple[str, str]]:
+    return st.session_state.setdefault(_KEPT, {})

@@ -42,6 +42,7 @@ def draw() -> "SongRow | None":
             take_demo()
             st.rerun()
     else:
+        choose(song.id)  # a colleague's newer song does not take its place
         titles = {row.id: row.title for row in store.open_store().list_songs()}
         st.session_state["song_choice"] = song.id
         st.selectbox("Song", list(titles), key="song_choice", format_func=titles.__getitem__, on_change=_pick,
@@ -67,7 +68,8 @@ def render_demo() -> None:
     """The empty gallery's one action: a first picture of the demo song."""
     opened = store.open_store()
     song = take_demo()
-    studio.submit(opened, song.id, RenderSettings.parse({}), preset="Standard", submit_key="first-demo")
+    studio.submit(opened, song.id, RenderSettings.parse({}), preset="Standard",
+                  submit_key=f"first-demo/{opened.revision()}")  # a new one after that picture was deleted
 
 
 def draw_region(song: "SongRow") -> None:
@@ -80,18 +82,24 @@ def draw_region(song: "SongRow") -> None:
     for note in song.notes:
         st.caption(words.plain(note))
     if analysis is None:
-        _wait_for(song.id)
+        trouble = background.failure(_work(song))
+        if trouble is None:
+            _wait_for(song.id)
+        else:
+            st.caption(words.plain(f"Its beats could not be heard. {trouble}"))
 
 
 @st.fragment(run_every=1.0)
+@problem.told()
 def _wait_for(song_id: int) -> None:
     """Looks whether the song has been heard out, then lets the page draw it."""
     song = store.open_store().get_song(song_id)
-    if song is None or song.analysis is not None:
+    if song is None or song.analysis is not None or background.failure(_work(song)):
         st.rerun()
     st.caption("Listening for beats")
 
 
+@problem.kept("desk")
 def _move(song: "SongRow", start: float, end: float) -> None:
     """The region the user drew; up to the song's end is an open end."""
     whole = end >= song.duration_s - 0.05
@@ -101,16 +109,22 @@ def _move(song: "SongRow", start: float, end: float) -> None:
 def heard(song: "SongRow") -> dict[str, Any] | None:
     """Beats and peaks of the song, or None while a thread is still listening to it."""
     if song.analysis is None:
-        background.ready(("song", song.id), lambda: studio.analysis(store.open_store(), song.id))
+        background.ready(_work(song), lambda: studio.analysis(store.open_store(), song.id))
     return song.analysis
 
 
+def _work(song: "SongRow") -> tuple[str, str]:
+    """What listening to this song is called in the background."""
+    return "song", song.digest
+
+
+@problem.kept("desk")
 def _pick() -> None:
     choose(st.session_state["song_choice"])
     form.put(start=0.0, duration=None)
 
 
-@problem.kept
+@problem.kept("desk")
 def _take() -> None:
     """A dropped file goes to the store at once, and the drop field is emptied."""
     dropped = st.session_state.get(f"drop_{st.session_state.get(_DROPPED, 0)}")

@@ -125,7 +125,7 @@ export default function ({ data, parentElement, setStateValue }) {
     const round = value => Math.round(value * 100) / 100
     const region = { start: round(self.region.start), end: round(self.region.end) }
     self.region = region
-    setStateValue("region", region)
+    setStateValue("region", { ...region, at: Date.now() })  // an equal value would not be sent
   }
   canvas.onpointerdown = event => {
     canvas.setPointerCapture(event.pointerId)
