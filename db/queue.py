@@ -93,7 +93,7 @@ class Queue(Verbs):
 
     def finish(self, render_id: int, worker: str, state: Literal["done", "cancelled"], *,
                assets: Sequence[NewAsset] = (), scores: Mapping[str, float] | None = None,
-               seconds: float | None = None, notes: Iterable[str] = ()) -> bool:
+               seconds: float | None = None) -> bool:
         """Files first, then everything else in one transaction. False if the render was lost meanwhile."""
         sizes = [asset.path.stat().st_size for asset in assets]
         digests = [self.files.take(asset.path, asset.path.suffix) for asset in assets]
@@ -104,7 +104,6 @@ class Queue(Verbs):
             _end(render, state)
             render.scores = dict(scores or {})
             render.seconds = seconds if seconds is not None else render.seconds
-            render.notes = list(dict.fromkeys([*render.notes, *notes]))
             render.preview = None if assets else render.preview
             session.execute(delete(Asset).where(Asset.render_id == render_id))
             session.add_all(_asset(render_id, *made) for made in zip(assets, digests, sizes, strict=True))

@@ -164,11 +164,7 @@ class Renders(Verbs):
     def cancel(self, render_id: int) -> RenderRow:
         """Ask for an end. What has a worker or a checkpoint is ended by a worker, who keeps what exists."""
         with self.sessions.write() as session:
-            row = self._fetch(session, render_id)
-            if row.state == "running" or (row.active and row.checkpoint_frame is not None):
-                _touch(session, render_id, cancel_requested=True)
-            elif row.active:
-                _touch(session, render_id, state="cancelled", finished_at=now())
+            _cancel(session, self._fetch(session, render_id))
             return self._fetch(session, render_id)
 
     def continue_render(self, render_id: int) -> RenderRow:
@@ -184,18 +180,35 @@ class Renders(Verbs):
 
     def trash(self, render_id: int) -> RenderRow:
         """Put it in the trash; if it is still to be worked on, it is cancelled too."""
-        self.cancel(render_id)
-        return self._change(render_id, deleted_at=now())
+        with self.sessions.write() as session:
+            row = self._fetch(session, render_id)
+            _touch(session, render_id, deleted_at=row.deleted_at or now())
+            _cancel(session, row)  # after it was thrown away: `restore` tells by that who ended it
+            return self._fetch(session, render_id)
 
     def restore(self, render_id: int) -> RenderRow:
-        """Take it out of the trash."""
-        return self._change(render_id, deleted_at=None)
+        """Take it out of the trash; what the trash ended goes on, or back into the queue."""
+        with self.sessions.write() as session:
+            row = self._fetch(session, render_id)
+            if row.deleted_at is None:
+                return row
+            _touch(session, render_id, deleted_at=None, cancel_requested=False)
+            if row.state == "cancelled" and row.finished_at and row.finished_at >= row.deleted_at:
+                _touch(session, render_id, state="queued", attempts=0, finished_at=None)
+            return self._fetch(session, render_id)
 
     def _change(self, render_id: int, **values: Any) -> RenderRow:
         with self.sessions.write() as session:
             self._fetch(session, render_id)
             _touch(session, render_id, **values)
             return self._fetch(session, render_id)
+
+
+def _cancel(session: Session, row: RenderRow) -> None:
+    if row.state == "running" or (row.active and row.checkpoint_frame is not None):
+        _touch(session, row.id, cancel_requested=True)
+    elif row.active:
+        _touch(session, row.id, state="cancelled", finished_at=now())
 
 
 def _touch(session: Session, render_id: int, **values: Any) -> None:

@@ -37,8 +37,10 @@ def _prepare_sqlite(engine: Engine, foreign_keys: bool) -> None:
     A transaction that reads first and then writes fails at once with "database is locked", however long the
     busy timeout: so a writer takes the lock at its beginning.
     """
+    # synchronous FULL: in WAL, NORMAL does not wait for the disk at a commit. A film's chunks go right after
+    # the row says `done`; a power cut must not take back that row when they are gone.
     pragmas = [f"busy_timeout = {BUSY_SECONDS * 1000}",  # first: switching to WAL may have to wait already
-               "journal_mode = WAL", "synchronous = NORMAL",
+               "journal_mode = WAL", "synchronous = FULL",
                f"foreign_keys = {'ON' if foreign_keys else 'OFF'}"]
 
     @event.listens_for(engine, "connect")

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 # What besides torch can change a picture: who decodes, listens, turns and looks.
 LIBRARIES = ("numpy", "librosa", "kornia", "open_clip_torch", "wav2clip", "imageio-ffmpeg")
 STILL_BYTES = 20_000_000  # room that a picture, its previews and checkpoints take
+LONGEST_NAME = 120  # bytes; file systems take 255, some that encrypt 143
 BYTES_PER_PIXEL = 0.5  # of film, twice: in chunks and joined
 
 
@@ -70,9 +71,16 @@ def add_song(store: Store, source: Path | bytes, filename: str = "") -> SongRow:
         return _keep_song(store, source, filename or source.name)
     store.files.ensure_room(len(source))
     with tempfile.TemporaryDirectory(dir=store.files.tmp) as folder:
-        path = Path(folder) / (Path(filename).name[-120:] or "song")  # errors name the file as the user did
-        path.write_bytes(source)
+        path = Path(folder) / (_short(Path(filename).name) or "song")  # errors name the file as the user did
+        with store.files.new_file() as written:  # says in words what keeps it from being written
+            written.write_bytes(source)
+            written.replace(path)
         return _keep_song(store, path, filename)
+
+
+def _short(name: str) -> str:
+    """The end of a file name, suffix included: file systems count bytes, and a letter may take four."""
+    return name.encode(errors="ignore")[-LONGEST_NAME:].decode(errors="ignore")
 
 
 def _keep_song(store: Store, path: Path, filename: str) -> SongRow:
@@ -80,7 +88,8 @@ def _keep_song(store: Store, path: Path, filename: str) -> SongRow:
     if (known := store.find_song(digest)) is not None and known.file.is_file():
         return known
     facts = probe_song(path)
-    return store.add_song(path, digest, Path(filename).stem or "Song", facts.duration_s, facts.notes)
+    title = Path(filename).stem.encode(errors="replace").decode()  # a name on disk need not be UTF-8
+    return store.add_song(path, digest, title or "Song", facts.duration_s, facts.notes)
 
 
 @store_errors()

@@ -49,6 +49,13 @@ def _is_module(node: ast.ImportFrom, alias: ast.alias) -> bool:
     return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
 
 
+@pytest.mark.parametrize("path", [*sources("metamusic", "db", "pages"), CHECKOUT / "app.py"], ids=name_of)
+def test_imports_are_absolute(path):
+    """`imports` reads these only; a relative one would pass all that follows unseen."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert not [node.lineno for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level]
+
+
 def within(name: str, *packages: str) -> bool:
     return any(name == package or name.startswith(f"{package}.") for package in packages)
 

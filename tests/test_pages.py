@@ -305,7 +305,7 @@ def test_the_song_on_the_desk_stays_when_a_colleague_adds_one(world, tune):
 
 def test_the_studio_says_what_was_noted_about_a_render(world):
     row = world.order()
-    world.store.set_plan(row.id, {}, notes=["500 x 500 was rounded down to 496 x 496."])
+    world.store.set_plan(row.id, WORKER, {}, notes=["500 x 500 was rounded down to 496 x 496."])
     captions = [caption.value for caption in page().caption]
     assert words.plain("500 x 500 was rounded down to 496 x 496.") in captions
 
@@ -321,7 +321,9 @@ def test_a_full_disk_inside_a_fragment_is_told_in_the_box(world, monkeypatch):
         raise DiskFull("The disk is full.", "Make room.")
 
     monkeypatch.setattr(songs, "draw", full)
-    assert "The disk is full." in html_of(page())
+    app = page()
+    assert "The disk is full." in html_of(app)
+    assert app.get("bidi_component")  # the easel beside it: the error has not left the fragment
 
 
 def test_a_problem_stays_until_the_next_change_or_page(world):

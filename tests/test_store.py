@@ -229,13 +229,13 @@ def test_finishing_writes_assets_scores_and_state_together(store, ask):
     ask()
     render = store.claim_render(ELSEWHERE)
     store.set_plan(render.id, {"threads": 2}, versions={"x": "1"}, pack_digest="e" * 64, notes=["rounded"])
+    store.set_plan(render.id, {"threads": 2}, notes=["rounded", "silent"])
     preview = store.files.previews / f"{render.id}.jpg"
     preview.write_bytes(b"preview")
     store.set_preview(render.id, preview)
     assert store.get_render(render.id).assets["preview"].file == preview
     made = NewAsset("final", file_of(store, "final.png", b"picture"), "image/png", 256, 256)
-    assert store.finish(render.id, ELSEWHERE, "done", assets=[made], scores={"audio": 0.5}, seconds=9.0,
-                        notes=["rounded", "silent"])
+    assert store.finish(render.id, ELSEWHERE, "done", assets=[made], scores={"audio": 0.5}, seconds=9.0)
     done = store.get_render(render.id)
     assert (done.state, done.scores, done.seconds) == ("done", {"audio": 0.5}, 9.0)
     assert done.plan == {"threads": 2} and done.versions == {"x": "1"} and done.pack_digest == "e" * 64
@@ -298,6 +298,32 @@ def test_the_trash_hides_cancels_and_gives_back(store, ask):
     assert store.restore(render.id).deleted_at is None and store.list_renders().total == 1
     with pytest.raises(NotFound):
         store.trash(99)
+
+
+def test_the_trash_taken_back_queues_again_what_it_ended(store, ask):
+    waiting, with_checkpoint, heard, unheard = ask(), *(ask(worker=ELSEWHERE) for _ in range(3))
+    store.record_checkpoint(with_checkpoint.id, ELSEWHERE, 4, 40)
+    store.give_back(with_checkpoint.id, ELSEWHERE)
+    for render in (waiting, with_checkpoint, heard, unheard):
+        store.trash(render.id)
+        store.trash(render.id)  # a double click
+    assert store.finish(heard.id, ELSEWHERE, "cancelled")
+    restored = [store.restore(render.id) for render in (waiting, with_checkpoint, heard, unheard)]
+    assert [render.state for render in restored] == ["queued", "queued", "queued", "running"]
+    assert not any(render.cancel_requested or render.deleted_at or render.finished_at for render in restored)
+    assert restored[1].checkpoint_frame == 4 and store.queue_position(waiting.id) == 1
+
+
+def test_the_trash_taken_back_leaves_what_had_ended_before(store, ask):
+    cancelled, done = ask(), ask(worker=ELSEWHERE)
+    store.cancel(cancelled.id)
+    store.finish(done.id, ELSEWHERE, "done")
+    for render in (cancelled, done):
+        store.trash(render.id)
+    assert store.restore(cancelled.id).state == "cancelled" and store.restore(done.id).state == "done"
+    running = ask(worker=ELSEWHERE)
+    store.cancel(running.id)
+    assert store.restore(running.id).cancel_requested, "what is not in the trash stays as it is"
 
 
 def test_renders_are_listed_newest_first_in_pages(store, ask):
@@ -381,7 +407,7 @@ def test_presets_are_kept_replaced_and_forgotten(store):
         store.save_preset("   ", {})
 
 
-# -- many at once -------------------------------------------------------------------------------------
+# -- many at once, and power cuts ---------------------------------------------------------------------
 
 
 def test_readers_and_writers_do_not_trip_over_each_other(store, ask, tmp_path):
@@ -405,6 +431,12 @@ def test_readers_and_writers_do_not_trip_over_each_other(store, ask, tmp_path):
         thread.join()
     twin.close()
     assert errors == []
+
+
+def test_what_is_committed_is_on_the_disk(store):
+    with store.sessions.engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2, "FULL"
 
 
 def test_a_data_folder_that_cannot_be_made_is_said_in_words(tmp_path):

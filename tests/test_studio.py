@@ -1,6 +1,8 @@
 """The studio's verbs: refused early with a cure, or kept with everything decided."""
 
+import errno
 import wave
+from pathlib import Path
 
 import pytest
 
@@ -46,6 +48,27 @@ def test_what_is_no_song_is_refused_by_its_name(store, name, content):
     with pytest.raises(SongError, match=name) as refusal:
         studio.add_song(store, content, name)
     assert refusal.value.cure and store.list_songs() == [] and list(store.files.tmp.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["音" * 100 + ".wav", "🎵" * 200 + ".wav", "a" * 300 + ".wav", "\ud800.wav"])
+def test_a_name_of_any_length_keeps_its_suffix(store, tune, name):
+    row = studio.add_song(store, tune.read_bytes(), name)
+    assert row.file.suffix == ".wav" and row.file.is_file()
+
+
+@pytest.mark.parametrize(("number", "error", "says"), [
+    (errno.ENOSPC, DiskFullError, "no room"), (errno.EDQUOT, DiskFullError, "no room"),
+    (errno.EIO, StoreError, "could not be written")])
+def test_a_song_that_cannot_be_written_is_refused_with_a_cure(store, tune, monkeypatch, number, error, says):
+    content = tune.read_bytes()
+
+    def refuse(self, data):
+        raise OSError(number, "refused")
+
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    with pytest.raises(error, match=says) as refusal:
+        studio.add_song(store, content, "Song.wav")
+    assert type(refusal.value) is error and refusal.value.cure and list(store.files.tmp.iterdir()) == []
 
 
 def test_too_short_a_song_is_refused(store, tmp_path):

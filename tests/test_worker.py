@@ -148,8 +148,14 @@ def test_run_again_gives_the_same_pixels(store, ask):
 
 
 def test_a_size_that_had_to_be_rounded_is_noted(store, ask):
-    ask(STILL.changed(width=65, steps=1))
-    assert any("rounded" in note for note in do(store).notes)
+    asked = ask(STILL.changed(width=65, steps=2))
+    seen = []
+    run = Attempt(store, store.claim_render(worker_name()), on_event=lambda event: seen.append(
+        (type(event), store.get_render(asked.id).notes)))
+    run.run()
+    done = store.get_render(asked.id)
+    assert seen[0][0] is Started and any("rounded" in note for note in seen[0][1]), "at once, not at the end"
+    assert done.state == "done" and done.notes == seen[0][1] and len(set(done.notes)) == len(done.notes)
 
 
 # -- interrupted --------------------------------------------------------------------------------------
@@ -291,6 +297,14 @@ def test_a_cancelled_film_keeps_the_frames_so_far_with_their_sound(store, ask, f
     studio.continue_render(store, cancelled.id)
     do(store)
     assert same_film(store.get_render(cancelled.id), film)
+
+
+def test_a_film_is_cancelled_before_its_first_frame_too(store, ask, film):
+    cancelled = cancel_at(store, ask(FILM), Step, 1)
+    assert (cancelled.state, cancelled.error, cancelled.progress["step"]) == ("cancelled", "", 1)
+    assert not set(cancelled.assets) - {"preview"}, "there is nothing to keep, but something to see"
+    studio.continue_render(store, cancelled.id)
+    assert same_film(do(store), film)
 
 
 def test_a_cancel_from_a_page_reaches_the_worker(store, ask):
@@ -441,6 +455,18 @@ def test_a_worker_that_cannot_begin_says_so(store, monkeypatch):
     service.start()
     service.end(10)
     assert not service.state.here and "KeyError: 'torch'" in service.state.message
+
+
+def test_a_folder_that_cannot_be_swept_does_not_end_the_worker(store, ask, monkeypatch):
+    monkeypatch.setattr(attempts, "warm_up", lambda pack: None)
+    monkeypatch.setattr(store, "sweep", lambda: 1 / 0)
+    render = ask(STILL.changed(steps=1))
+    service = Service(store)
+    service.start()
+    try:
+        assert until(lambda: store.get_render(render.id).state == "done") and service.state.here
+    finally:
+        service.end(10)
 
 
 def test_a_process_starts_one_worker_however_often_it_is_asked(store, monkeypatch):

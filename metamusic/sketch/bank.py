@@ -31,6 +31,8 @@ PER_SCENE = 25
 CANDIDATES = 3 * PER_SCENE  # drawn to choose from
 PLAIN_SHARE = 0.3  # of a scene's candidates, the least striking, that are never kept
 BANK_SPREAD = 1.6 * MOOD_SPREAD  # wider than in training: the corners of a scene's mood are asked for too
+SUMMARY = ("Sixteen painted scenes in many moods, drawn and played by this project's own generators: soft, "
+           "never photographic, and only ever these scenes. README.md beside the weights says more.")
 _PURPOSE = 13  # first word of the seeds; dataset.py uses 11, 12, 91 and 92
 
 
@@ -99,7 +101,7 @@ def look(perceptor: Perceptor, pictures: Tensor) -> Tensor:
 # -- the pack -----------------------------------------------------------------------------------------
 
 
-def export_pack(folder: Path = dataset.TRAINING, name: str = "sketch", seed: int = 0, *, card: str = "",
+def export_pack(folder: Path = dataset.TRAINING, name: str = "sketch", seed: int = 0, *,
                 bank: Bank | None = None, per_scene: int = PER_SCENE) -> PackInfo:
     """Write the pack from the exports that lie in `folder`, with a bank if none is given.
 
@@ -107,7 +109,7 @@ def export_pack(folder: Path = dataset.TRAINING, name: str = "sketch", seed: int
     """
     vqgan, plain = train_vqgan.load_export(folder), plain_perceptor(folder)
     bank = bank or build_bank(vqgan, plain, folder, seed, per_scene)
-    return write_pack(name, title="Sketch", licence="MIT", card=card, bank=bank,
+    return write_pack(name, title="Sketch", licence="MIT", card=SUMMARY, bank=bank,
                       vqgan=(vqgan.config, vqgan.state_dict()),
                       perceptor=(SKETCH, both_towers(folder, plain)))
 

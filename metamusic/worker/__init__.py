@@ -154,7 +154,7 @@ class Service:
                 if self.stop.wait(RETRY_LOCK_S):
                     return
             _step_back()
-            self.store.sweep()
+            self._sweep()
             self._warm_up()
             Worker(self.store).run_forever(self.stop)
         except Exception as error:
@@ -171,6 +171,13 @@ class Service:
         except Timeout:
             return False
         return True
+
+    def _sweep(self) -> None:
+        """Tidy up; a file that cannot be removed is no reason to render nothing."""
+        try:
+            self.store.sweep()
+        except Exception:
+            log.exception("the data folder could not be swept")
 
     def _warm_up(self) -> None:
         """Load the engine while nobody waits yet; a queue that is not empty goes first."""

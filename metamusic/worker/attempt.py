@@ -46,7 +46,6 @@ class Attempt:
         self.store, self.row, self.worker = store, row, row.worker
         self.stop, self.cancel = stop or threading.Event(), cancel or threading.Event()
         self.on_event = on_event or (lambda event: None)
-        self.notes: list[str] = []
         self.previewed = False
         self.scores: dict[str, float] = {}
 
@@ -104,14 +103,15 @@ class Attempt:
 
     def _note_differences(self, models: Models) -> None:
         """Exactness was promised for the same plan and weights: say what is different, keep what is used."""
+        notes = []
         if self.row.plan is not None:
-            self.notes += [f"Not as before: {difference}."
-                           for difference in plan_differences(self.row.plan, self.plan)]
+            notes += [f"Not as before: {difference}."
+                      for difference in plan_differences(self.row.plan, self.plan)]
         digest = models.info.digest
         if digest != self.row.pack_digest:
-            self.notes.append(f"The weights of pack {self.row.pack!r} changed after this was submitted.")
+            notes.append(f"The weights of pack {self.row.pack!r} changed after this was submitted.")
         self.store.set_plan(self.row.id, self.plan.to_dict(), versions=studio.versions(),
-                            pack_digest=digest, notes=self.notes)
+                            pack_digest=digest, notes=notes)
 
     def _where_to_resume(self) -> Resume | None:
         """The newest checkpoint that can be read and whose frames are still there; None is the beginning."""
@@ -135,11 +135,16 @@ class Attempt:
                     return "done"
                 if not self.pulse.owned:
                     return "lost"
-                if (self.pulse.cancel or self.cancel.is_set()) and self.sink.has_something:
+                if (self.pulse.cancel or self.cancel.is_set()) and self._may_end_here:
                     return "cancelled"
                 if self.stop.is_set():
                     return "stopped"
         raise AssertionError("the engine ended without Finished")
+
+    @property
+    def _may_end_here(self) -> bool:
+        """A picture soon has something to keep; the first frame of a film may be long in coming."""
+        return self.sink.has_something or self.settings.kind == "video"
 
     def _take(self, event: Event) -> None:
         """What each event means on disk and in the row."""
@@ -147,7 +152,8 @@ class Attempt:
             case Started():
                 self.pulse.begin()
                 self.sink.begin(event)
-                self.notes += event.notes
+                if event.notes:  # now: whoever watches should not learn of them at the end
+                    self.store.set_plan(self.row.id, self.plan.to_dict(), notes=event.notes)
             case Preview(pixels=pixels):
                 self.sink.show(pixels)
                 self._show(pixels)
@@ -183,8 +189,8 @@ class Attempt:
         assets = self.sink.finish(self._record()) if self.sink.has_something else []
         self.pulse.report()  # the last step's progress
         kept = self.store.finish(self.row.id, self.worker, outcome, assets=assets, scores=self.scores,
-                                 seconds=self.pulse.seconds, notes=self.notes)
-        if kept:
+                                 seconds=self.pulse.seconds)
+        if kept and assets:  # where nothing was made, the preview is all there is to see
             self.preview.path.unlink(missing_ok=True)
         if kept and outcome == "done":
             self.store.files.clear_work(self.row.id)

@@ -53,7 +53,11 @@ class Pulse:
         self.owned, self.cancel = answer.owned, answer.cancel
 
     def checkpoint(self, frame: int, step: int) -> None:
-        """A checkpoint is on disk: should it stop here again and again, it had got so far."""
+        """A checkpoint is on disk: should it stop here again and again, it had got so far.
+
+        The progress that belongs to it is written too, so a resumed loss curve begins at the beginning.
+        """
+        self.report()
         try:
             self._store.record_checkpoint(self._row.id, self._worker, frame, step)
         except Exception:

@@ -37,10 +37,9 @@ def _look(render_id: int | None, seen: str) -> None:
     else:
         live.draw(render, key="easel")
         _after(render, linked=render_id is None)
-    if render_id is None:  # the render's own page says them in its header, the desk those of the song
+    if render_id is None:  # the render's own page says them in its header
         for note in render.notes:
-            if note not in render.song.notes:
-                st.caption(words.plain(note))
+            st.caption(words.plain(note))
 
 
 def _current() -> "RenderRow | None":
