@@ -80,7 +80,7 @@ def add_song(store: Store, source: Path | bytes, filename: str = "") -> SongRow:
 
 def _short(name: str) -> str:
     """The end of a file name, suffix included: file systems count bytes, and a letter may take four."""
-    return name.encode(errors="ignore")[-LONGEST_NAME:].decode(errors="ignore")
+    return name.encode(errors="replace")[-LONGEST_NAME:].decode(errors="ignore")
 
 
 def _keep_song(store: Store, path: Path, filename: str) -> SongRow:

@@ -305,7 +305,7 @@ def test_the_song_on_the_desk_stays_when_a_colleague_adds_one(world, tune):
 
 def test_the_studio_says_what_was_noted_about_a_render(world):
     row = world.order()
-    world.store.set_plan(row.id, WORKER, {}, notes=["500 x 500 was rounded down to 496 x 496."])
+    world.store.set_plan(row.id, {}, notes=["500 x 500 was rounded down to 496 x 496."])
     captions = [caption.value for caption in page().caption]
     assert words.plain("500 x 500 was rounded down to 496 x 496.") in captions
 

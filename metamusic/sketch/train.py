@@ -7,13 +7,14 @@ stage that has had its time is passed over, so running the command again with mo
 
 import json
 import os
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from safetensors.torch import load_file
 
 from metamusic.packs import Bank, PackInfo
@@ -25,12 +26,14 @@ from metamusic.sketch.train_joint import write
 PICTURE_SHARDS = 60  # of 100 pictures at 256 px
 PAIR_SHARDS = 70  # of 500 pairs
 SHARES = {"vqgan": 0.45, "joint": 0.42, "robust": 0.13}  # of the minutes
+TRAINERS: dict[str, Callable[..., dict[str, Any]]] = {
+    "vqgan": train_vqgan.train_vqgan, "joint": train_joint.train_joint, "robust": train_robust.train_robust}
 FIGURES = "figures.json"
 CARD = "README.md"
 
 
 def main(minutes: float = 180.0, seed: int = 0, folder: Path = dataset.TRAINING, name: str = "sketch",
-         picture_shards: int = PICTURE_SHARDS, pair_shards: int = PAIR_SHARDS) -> dict[str, Any]:
+         picture_shards: int = PICTURE_SHARDS, pair_shards: int = PAIR_SHARDS) -> dict[str, float]:
     """Train the pack `name` for `minutes` in all and report its figures.
 
     Drawing the data (about a quarter of an hour on two cores) and filling the bank (about three) come on top.
@@ -42,15 +45,14 @@ def main(minutes: float = 180.0, seed: int = 0, folder: Path = dataset.TRAINING,
                   TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[news]}"),
                   console=Console(stderr=True)) as bars:
         _draw(folder, picture_shards, pair_shards, bars)
-        _note(folder, "vqgan", train_vqgan.train_vqgan(
-            folder, seed, minutes=minutes * SHARES["vqgan"], progress=_bar(bars, "vqgan")))
-        _note(folder, "joint", train_joint.train_joint(
-            folder, seed, minutes=minutes * SHARES["joint"], progress=_bar(bars, "joint")))
-        _note(folder, "robust", train_robust.train_robust(
-            folder, seed, minutes=minutes * SHARES["robust"], progress=_bar(bars, "robust")))
-    figures = finish(folder, seed, name)
-    print(json.dumps(figures, indent=2))
-    return figures
+        for stage, train in TRAINERS.items():
+            task = bars.add_task(stage, total=1.0, news="")
+            figures = train(folder, seed, minutes=minutes * SHARES[stage], progress=_listener(bars, task))
+            bars.update(task, completed=1.0)
+            _note(folder, stage, figures)
+    measured = finish(folder, seed, name)
+    print(json.dumps(measured, indent=2))
+    return measured
 
 
 def finish(folder: Path = dataset.TRAINING, seed: int = 0, name: str = "sketch",
@@ -82,10 +84,8 @@ def _make(kind: str, shard: int, folder: Path) -> None:
         {"pictures": dataset.picture_shard, "pairs": dataset.pair_shard}[kind](shard, folder)
 
 
-def _bar(bars: Progress, title: str) -> Any:
-    """A listener that moves a bar of its own."""
-    task = bars.add_task(title, total=1.0, news="")
-
+def _listener(bars: Progress, task: TaskID) -> Callable[[train_joint.Report | train_vqgan.Progress], None]:
+    """Moves a stage's bar as its trainer reports."""
     def listen(report: train_joint.Report | train_vqgan.Progress) -> None:
         news = report.news if isinstance(report, train_joint.Report) else f"{report.psnr:.1f} dB"
         bars.update(task, completed=report.share, news=news)
