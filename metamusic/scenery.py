@@ -32,8 +32,11 @@ class Scenery:
         self._device = models.device
         self.choices = [bank_choice(s.index, settings, models, targets) for s in self.segments]
         self._began = _run_starts(self.segments, self.choices)
+        # Half of the bank is seen mirrored, another half for every seed: twice the compositions.
+        self._mirrored = torch.rand(len(models.bank or ()), generator=generator(settings.seed or 0, "mirror")) < 0.5
+        self._models = models
         # A handful of pictures is all that neighbouring frames need; a long film visits hundreds.
-        self._picture = lru_cache(maxsize=4)(lambda index: bank_picture(index, models, height, width))
+        self._picture = lru_cache(maxsize=4)(self._load_picture)
         self._pattern = lru_cache(maxsize=2)(self._draw_pattern)
 
     @torch.no_grad()
@@ -56,6 +59,10 @@ class Scenery:
 
     def _growth(self, segment: int, frame: int) -> float:
         return camera((frame - self._began[segment]) / self.fps, self.settings.zoom)
+
+    def _load_picture(self, index: int) -> Tensor:
+        picture = bank_picture(index, self._models, self.height, self.width)
+        return picture.flip(-1) if self._mirrored[index] else picture
 
     def _draw_pattern(self, segment: int) -> Tensor:
         """A smooth random field [1, 1, H, W] in [0, 1], another for every border."""

@@ -12,7 +12,7 @@ from metamusic.randomness import generator
 from metamusic.settings import RenderSettings
 from metamusic.targets import Targets
 
-CHOICE = 8  # among how many near bank pictures the seed chooses
+CHOICE = 10  # among how many near bank pictures the seed chooses
 SMOOTH_CELLS = 5  # random cells across the smooth start
 
 
