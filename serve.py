@@ -17,6 +17,10 @@ from typing import Any
 import anyio
 import streamlit as st
 
+# Before torch is loaded: threads that wait for each other sleep instead of spinning, or the pages and the
+# browser on the same cores would cost the engine several times what they use (docs/decisions.md).
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 CHECKOUT = Path(__file__).resolve().parent
 if str(CHECKOUT) not in sys.path:  # `streamlit run /elsewhere/serve.py` and uvicorn do not add it
     sys.path.insert(0, str(CHECKOUT))
