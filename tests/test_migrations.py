@@ -114,7 +114,7 @@ def test_a_database_of_a_newer_metamusic_is_refused_with_a_cure(tmp_path, tune):
 
 def test_sqlite_is_set_up_as_it_must_be(store):
     with store.sessions.engine.connect() as connection:
-        wanted = {"journal_mode": "wal", "foreign_keys": 1, "busy_timeout": 30_000, "synchronous": 1}
+        wanted = {"journal_mode": "wal", "foreign_keys": 1, "busy_timeout": 30_000, "synchronous": 2}
         assert {name: connection.execute(text(f"PRAGMA {name}")).scalar() for name in wanted} == wanted
 
 
