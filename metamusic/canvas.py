@@ -5,6 +5,7 @@ moves, the base is what was painted on (`paint`). VQGAN and raw pixels differ on
 this latent and the picture.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch.nn import functional as F
 from metamusic.vqgan import VQGAN, clamp_with_grad
 
 
-class Canvas:
+class Canvas(ABC):
     """Base class: a latent [1, D, h, w] = base + offsets of 1, 1/2, 1/4 ... of its resolution."""
 
     cell: int  # pixels per latent cell, in both directions
@@ -30,21 +31,21 @@ class Canvas:
 
     # -- what a canvas must know -----------------------------------------------------------------
 
+    @abstractmethod
     def encode(self, image: Tensor) -> Tensor:
         """[1, 3, H, W] in [0, 1] -> latent [1, D, h, w]."""
-        raise NotImplementedError
 
+    @abstractmethod
     def show(self, latent: Tensor) -> Tensor:
         """Latent [1, D, h, w] -> picture [1, 3, H, W] in [0, 1], differentiable."""
-        raise NotImplementedError
 
+    @abstractmethod
     def random_latent(self, high: int, wide: int, random: Generator) -> Tensor:
         """A latent [1, D, high, wide] whose cells know nothing of each other."""
-        raise NotImplementedError
 
+    @abstractmethod
     def bounds(self) -> tuple[Tensor, Tensor]:
         """Lowest and highest sensible latent values, each [1, D, 1, 1]."""
-        raise NotImplementedError
 
     # -- what follows from it --------------------------------------------------------------------
 
