@@ -8,15 +8,15 @@ from metamusic.settings import RenderSettings
 
 LOOKS_PER_DECODE = 20  # at 256 x 256, with its gradient: 15 measured for the sketch pack, 28 for ViT-B/32
 SECONDS_PER_LOOK = 0.025  # two cores of a server, sketch pack
-COARSE_SIDE = 128  # a picture whose shorter side is less has no half-size stage (as render.py has it)
+COARSE_SIDE = 128  # px: a picture whose shorter side is less has no half-size stage
 
 
 def effort(settings: RenderSettings, frames: int, steps: int | None = None) -> float:
     """Looks of the whole render, or of its first `steps` optimisation steps."""
-    whole = settings.steps + (frames - 1) * settings.steps_per_frame
+    whole = total_steps(settings, frames)
     done = whole if steps is None else min(steps, whole)
     first = min(done, settings.steps)
-    coarse = min(first, _coarse_steps(settings))
+    coarse = min(first, coarse_steps(settings, settings.width, settings.height))
     full = _decode(settings) + settings.cutouts
     work = coarse * (_decode(settings) / 4 + settings.cutouts) + (first - coarse) * full
     later = done - first
@@ -24,11 +24,15 @@ def effort(settings: RenderSettings, frames: int, steps: int | None = None) -> f
     return work + later * full + later / settings.steps_per_frame * _decode(settings)
 
 
+def total_steps(settings: RenderSettings, frames: int) -> int:
+    """Optimisation steps of a whole render."""
+    return settings.steps + (frames - 1) * settings.steps_per_frame
+
+
+def coarse_steps(settings: RenderSettings, width: int, height: int) -> int:
+    """How many of the first frame's steps are taken at half size, for a picture of width x height."""
+    return 0 if min(width, height) < COARSE_SIDE else round(settings.coarse_share * settings.steps)
+
+
 def _decode(settings: RenderSettings) -> float:
     return LOOKS_PER_DECODE * settings.width * settings.height / 256**2
-
-
-def _coarse_steps(settings: RenderSettings) -> int:
-    if min(settings.width, settings.height) < COARSE_SIDE:
-        return 0
-    return round(settings.coarse_share * settings.steps)

@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 
 from metamusic.canvas import CANVASES, Canvas
 from metamusic.cutouts import make_cutouts
+from metamusic.effort import coarse_steps, total_steps
 from metamusic.errors import SettingsError
 from metamusic.events import Checkpoint, Event, Finished, Frame, Preview, Started, Step
 from metamusic.motion import broad, camera, enlarge, fit, share_per_frame, zoom
@@ -30,7 +31,6 @@ from metamusic.start import random_start, resolve_init
 from metamusic.targets import Targets, make_targets
 
 STILL_CHECKPOINT = 20  # steps between two checkpoints of a still
-SMALLEST_COARSE = 64  # px: no half-size stage below this
 
 OPTIMISERS: dict[str, Callable[..., Optimizer]] = {
     "adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "radam": torch.optim.RAdam,
@@ -95,7 +95,7 @@ class Job:
     @property
     def steps(self) -> int:
         """Optimisation steps of the whole render."""
-        return self.settings.steps + (self.frames - 1) * self.settings.steps_per_frame
+        return total_steps(self.settings, self.frames)
 
     @property
     def chunk_frames(self) -> int:
@@ -105,9 +105,7 @@ class Job:
     @property
     def coarse_steps(self) -> int:
         """How many of the first frame's steps are taken at half size."""
-        if min(self.width, self.height) < 2 * SMALLEST_COARSE:
-            return 0
-        return round(self.settings.coarse_share * self.settings.steps)
+        return coarse_steps(self.settings, self.width, self.height)
 
     def steps_of(self, frame: int) -> int:
         return self.settings.steps if frame == 0 else self.settings.steps_per_frame

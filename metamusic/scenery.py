@@ -38,9 +38,10 @@ class Scenery:
         # A handful of pictures is all that neighbouring frames need; a long film visits hundreds.
         self._picture = lru_cache(maxsize=4)(self._load_picture)
         self._pattern = lru_cache(maxsize=2)(self._draw_pattern)
+        self.at = lru_cache(maxsize=2)(self._behind)  # every frame asks for its own scene and the last one's
 
     @torch.no_grad()
-    def at(self, frame: int) -> Tensor:
+    def _behind(self, frame: int) -> Tensor:
         """The picture [1, 3, H, W] behind a frame; near a border one scene is turning into the next."""
         here, there, share = target_at(frame, self.segments, self.settings.fade, self.fps)
         one = self._seen(here, frame)
