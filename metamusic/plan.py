@@ -31,11 +31,6 @@ class ExecutionPlan:
         """As the store keeps it."""
         return asdict(self)
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "ExecutionPlan":
-        """As the store gave it back; fields that a later version added are ignored."""
-        return cls(**{name: values[name] for name in cls.__dataclass_fields__})
-
 
 def choose_plan(replay: dict[str, Any] | None = None) -> ExecutionPlan:
     """The plan for this machine; with `replay`, a past render's choices as far as they can be had."""
