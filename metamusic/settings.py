@@ -20,8 +20,10 @@ SETTINGS_VERSION = 1
 CHECKOUT = Path(__file__).resolve().parent.parent
 LARGEST_SEED = 2**32 - 1
 
-Augment = Literal["affine", "perspective", "jitter", "erasing"]
-GROUPS = ("Output", "Song", "Guidance", "Start", "Cutouts", "Optimisation", "Motion", "Encoding")
+Augment = Literal["affine", "perspective", "jitter", "erasing", "sharpness", "noise", "rotation", "elastic",
+                  "thin_plate", "crop", "resized_crop"]
+GROUPS = ("Output", "Song", "Guidance", "Lyrics", "Story", "Pictures", "Start", "Cutouts", "Optimisation",
+          "Motion", "Encoding")
 
 
 def home() -> Path:
@@ -78,34 +80,89 @@ class RenderSettings(BaseModel):
     duration: float | None = knob(None, group="Song", unit="s", step=0.5, ge=0.5, le=86400, advanced=False,
                                   help="How much of the song to use; empty goes to its end.")
 
+    listen: Literal["segment", "song", "window"] = knob(
+        "segment", group="Song", kinds=("video",),
+        help="What each moment hears: its segment between beats, the whole region, or a window that slides along.")
+    window: float = knob(2.0, group="Song", unit="s", step=0.5, ge=0.5, le=60, kinds=("video",),
+                         help="Length of the sliding window (listen: window only).")
+    hop: float = knob(0.5, group="Song", unit="s", step=0.1, ge=0.05, le=10, kinds=("video",),
+                      help="How far the window slides before it listens again; between two it blends.")
+
     # Guidance
     audio_weight: float = knob(1.0, group="Guidance", step=0.1, ge=-10, le=10, advanced=False,
                                help="How strongly the music pulls; 0 leaves it out, negative pushes away.")
     text: str = knob("", group="Guidance", max_length=2000, advanced=False,
-                     help="What to see besides the music: text:weight:stop, several with |.")
+                     help="What to see besides the music: text:weight:stop @ where, several with |. "
+                         "A negative weight pushes away.")
     bank_mix: float = knob(0.6, group="Guidance", step=0.05, ge=0, le=1,
                            help="How much of the audio target is replaced by the pack's own pictures "
                                 "that the music is nearest to (0 = the sound alone).")
+    noise_prompts: str = knob("", group="Guidance", max_length=500,
+                              help="Random targets, seed:weight, several with |: a push in no direction in "
+                                   "particular, the same for the same seed.")
+    previous_weight: float = knob(0.0, group="Guidance", step=0.1, ge=-10, le=10, kinds=("video",),
+                                  help="How strongly a segment's beginning is held to the last picture of the "
+                                       "segment before.")
+    previous_steps: int = knob(1, group="Guidance", step=1, ge=1, le=1000, kinds=("video",),
+                               help="For how many steps after a border that lasts.")
+    judges: str = knob("", group="Guidance", max_length=500,
+                       help="Further packs that look as well, pack:weight, several with |. Each reads texts and "
+                            "pictures; it hears the music only if it has ears of its own.")
 
+    # Lyrics
+    lyrics: str = knob("", group="Lyrics", max_length=60_000,
+                       help="Timed lyrics (LRC, SRT, or lines of mm:ss,text): each line is a prompt while it is "
+                            "sung.")
+    lyrics_weight: float = knob(1.0, group="Lyrics", step=0.1, ge=-10, le=10,
+                                help="How strongly the line that is sung pulls.")
+    lyrics_fade: float = knob(0.5, group="Lyrics", unit="s", step=0.1, ge=0, le=10,
+                              help="Time in which a line comes and goes.")
+    lyrics_mix: Literal["together", "instead"] = knob(
+        "together", group="Lyrics",
+        help="Whether a line acts together with the music, or instead of it while it is sung.")
+
+    # Story
+    story: str = knob("", group="Story", max_length=8000,
+                      help="Scenes, one per line: m:ss prompts {setting=value}. Lines without times take turns.")
+    story_every: float = knob(8.0, group="Story", unit="s", step=0.5, ge=0.5, le=600,
+                              help="How long each scene of a story without times lasts.")
+    story_fade: float = knob(1.0, group="Story", unit="s", step=0.1, ge=0, le=60,
+                             help="Time in which one scene turns into the next.")
+
+    # Pictures
+    image_prompts: str = knob("", group="Pictures", max_length=4000,
+                              help="Pictures to resemble in content, picture:weight:stop @ where, several with |. "
+                                   "A picture is a file, or #7 for what render 7 made.")
+    target: str = knob("", group="Pictures", max_length=1000,
+                       help="A picture to come close to pixel by pixel: a file, or #7 for render 7.")
+    target_weight: float = knob(1.0, group="Pictures", step=0.1, ge=0, le=20,
+                                help="How strongly the pixels are drawn to the target picture.")
+
+    # Guidance that ends here
     # Start
     init: Literal["auto", "nearest", "random", "smooth"] = knob(
         "auto", group="Start",
         help="The first picture: nearest of the pack's bank, random codes, or a smooth random field; "
              "auto is what suits the pack.")
     init_pull: float = knob(0.15, group="Start", step=0.05, ge=0, le=10,
-                            help="Pull of the latent back to where it started.")
+                            help="Pull of the latent back to where each frame started.")
+    init_weight: float = knob(0.0, group="Start", step=0.05, ge=0, le=10,
+                              help="Pull of the latent back to the first picture of all.")
+    init_half_life: float = knob(0.0, group="Start", unit="steps", step=10, ge=0, le=100_000,
+                                 help="Steps after which that pull has halved; 0: it does not fade.")
 
     # Cutouts
-    cut_method: Literal["crops", "latest"] = knob(
+    cut_method: Literal["crops", "latest", "original", "updated", "nrupdated", "updatedpooling"] = knob(
         "crops", group="Cutouts",
-        help="How the judges look: random crops, or the pooled whole with augments.")
+        help="How the judges look: crops is ours; latest and updatedpooling look at the pooled whole, original, "
+             "updated and nrupdated at random crops, each as VQGAN-CLIP published it.")
     cutouts: int = knob(12, group="Cutouts", step=1, ge=1, le=128,
                         help="How many looks the judges take at each step.")
     cut_power: float = knob(0.8, group="Cutouts", step=0.1, ge=0.1, le=4,
-                            help="Above 1 prefers small crops, below 1 large ones (crops only).")
+                            help="Above 1 prefers small crops, below 1 large ones; only where there are crops.")
     augments: tuple[Augment, ...] = knob(
         ("affine", "perspective", "jitter", "erasing"), group="Cutouts",
-        help="Distortions of the pooled picture, in this order (latest only).")
+        help="Distortions of each look, in this order (latest and nrupdated only).")
     cut_noise: float = knob(0.1, group="Cutouts", step=0.05, ge=0, le=1,
                             help="Largest strength of the noise on each cutout.")
 
@@ -114,14 +171,28 @@ class RenderSettings(BaseModel):
                       help="Optimisation steps of a still, and of a video's first frame.")
     coarse_share: float = knob(0.7, group="Optimisation", step=0.05, ge=0, le=1,
                                help="Share of those steps taken at half size, before going to full size.")
-    optimiser: Literal["adam", "adamw", "radam", "adagrad", "adamax", "rmsprop"] = knob(
-        "adam", group="Optimisation", help="The optimiser, by its name in torch.optim.")
+    optimiser: Literal["adam", "adamw", "radam", "adagrad", "adamax", "rmsprop", "diffgrad", "adamp"] = knob(
+        "adam", group="Optimisation", help="The rule that turns slopes into steps.")
     learning_rate: float = knob(0.04, group="Optimisation", step=0.005, gt=0, le=2,
                                 help="Step size on the latent.")
+    schedule: Literal["constant", "linear", "cosine", "exponential", "plateau"] = knob(
+        "constant", group="Optimisation",
+        help="How the step size falls from the first step of the render to its last; plateau: whenever the loss "
+             "stops falling.")
+    warmup: int = knob(0, group="Optimisation", unit="steps", step=5, ge=0, le=5000,
+                       help="Steps in which the step size rises from nothing.")
+    final_rate: float = knob(0.1, group="Optimisation", step=0.05, gt=0, le=1,
+                             help="Share of the step size that is left at the end (all schedules but constant).")
     offset_levels: int = knob(3, group="Optimisation", step=1, ge=1, le=5,
                               help="Resolutions at which the latent is moved; 1 moves single cells only.")
     total_variation: float = knob(0.1, group="Optimisation", step=0.05, ge=0, le=10,
                                   help="Weight of the total variation, which calms speckle.")
+    precision: Literal["auto", "float32", "float16", "bfloat16"] = knob(
+        "auto", group="Optimisation",
+        help="Number format of decoder, cutouts and CLIP; auto is the fastest that is safe on the device.")
+    cutouts_at_once: int = knob(0, group="Optimisation", step=1, ge=0, le=128,
+                                help="How many cutouts are judged at a time: fewer need less memory and give the "
+                                     "same picture. 0: as many as fit.")
 
     # Motion
     steps_per_frame: int = knob(2, group="Motion", step=1, ge=1, le=200, kinds=("video",), advanced=False,
@@ -132,6 +203,11 @@ class RenderSettings(BaseModel):
                              help="How fast what was painted gives way to the segment's bank picture.")
     smoothing: float = knob(0.5, group="Motion", step=0.05, ge=0, le=0.95, kinds=("video",),
                             help="Share of the last frame that stays visible in the next.")
+    latent_smoothing: float = knob(0.0, group="Motion", step=0.05, ge=0, le=0.95, kinds=("video",),
+                                   help="Share of the earlier frames in a moving average of what is painted; "
+                                        "steadier than blending the pictures.")
+    loudness_steps: float = knob(0.0, group="Motion", unit="steps", step=0.5, ge=0, le=50, kinds=("video",),
+                                 help="Further steps per frame where the music is loudest.")
     beats_per_segment: int = knob(2, group="Motion", step=1, ge=1, le=64, kinds=("video",),
                                   help="Beats that share one audio target.")
     longest_segment: float = knob(4.0, group="Motion", unit="s", step=0.5, ge=0.5, le=60, kinds=("video",),

@@ -12,15 +12,18 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 # Modules that must not bring torch when they are imported: pages and the command line start with them.
 LIGHT = ["metamusic", "metamusic.api", "metamusic.cli", "metamusic.effort", "metamusic.errors",
          "metamusic.events", "metamusic.metadata", "metamusic.packs", "metamusic.phrases", "metamusic.plan",
+         "metamusic.formula", "metamusic.envelopes", "metamusic.lyrics", "metamusic.story", "metamusic.pictures",
+         "metamusic.material", "metamusic.catalogue", "metamusic.downloads", "metamusic.weights",
          "metamusic.segments", "metamusic.settings", "metamusic.song", "metamusic.studio", "metamusic.video",
          "metamusic.worker", "db"]
 
 # The engine, in the order in which its parts may know each other: each only those before it.
-ENGINE = ["errors", "settings", "events", "randomness", "effort", "ffmpeg", "phrases", "segments", "song",
-          "video", "metadata", "motion", "plan", "vqgan", "prompt", "cutouts", "perceptor", "packs", "canvas",
-          "targets", "start", "scenery", "render"]
+ENGINE = ["errors", "settings", "events", "randomness", "effort", "ffmpeg", "formula", "phrases", "lyrics", "story",
+          "segments", "song", "envelopes", "video", "pictures", "material", "metadata", "motion", "plan",
+          "optimisers", "vqgan", "prompt", "cutouts", "perceptor", "weights", "catalogue", "packs", "downloads",
+          "judges", "canvas", "masks", "targets", "start", "scenery", "render"]
 DOORS = ("metamusic.studio", "metamusic.worker")
-ABOVE = (*DOORS, "metamusic.api", "metamusic.cli", "metamusic.__main__", "metamusic.sketch")
+ABOVE = (*DOORS, "metamusic.api", "metamusic.cli", "metamusic.cli_packs", "metamusic.__main__", "metamusic.sketch")
 PAGES_MAY = ("metamusic.studio", "metamusic.settings", "metamusic.errors", "db", "pages")
 
 
