@@ -13,6 +13,8 @@ PAGES = [
             help="Every render, newest first: search, filter, open, compare."),
     st.Page("pages/compare.py", title="Compare", icon=":material/compare:",
             help="Two renders side by side, with what differs on top."),
+    st.Page("pages/models.py", title="Models", icon=":material/deployed_code:",
+            help="The weights that paint and judge: what is here, and what can be had."),
     st.Page("pages/render.py", title="Render", icon=":material/image:", visibility="hidden"),
 ]
 

@@ -5,8 +5,8 @@ models and SQL stay inside. Nothing here knows the engine, the settings' meaning
 """
 
 from db.errors import DiskFull, NewerDatabase, NotFound, StoreProblem
-from db.rows import ACTIVE, STATES, Answer, AssetRow, NewAsset, Page, PresetRow, RenderRow, SongRow
+from db.rows import ACTIVE, STATES, Answer, AssetRow, NewAsset, Page, PictureRow, PresetRow, RenderRow, SongRow
 from db.store import Store
 
 __all__ = ["ACTIVE", "STATES", "Answer", "AssetRow", "DiskFull", "NewAsset", "NewerDatabase", "NotFound",
-           "Page", "PresetRow", "RenderRow", "SongRow", "Store", "StoreProblem"]
+           "Page", "PictureRow", "PresetRow", "RenderRow", "SongRow", "Store", "StoreProblem"]

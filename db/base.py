@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from sqlalchemy import Select, select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session, selectinload
 
 from db.errors import NotFound
 from db.files import Files
-from db.models import Asset, Render, Song
+from db.models import Asset, Base, Render, Song
 from db.rows import AssetRow, Kind, RenderRow, Role, SongRow, State
 from db.session import Sessions
 
@@ -64,6 +65,16 @@ def whole_renders() -> Select[Render]:
     """Renders with all that a value of them needs."""
     return select(Render).options(selectinload(Render.song), selectinload(Render.assets),
                                   selectinload(Render.tags))
+
+
+def insert_once(session: Session, table: type[Base], values: dict[str, Any], renewed: Iterable[str]) -> None:
+    """Insert a row with a `digest`; where two come with the same one, the first wins but for `renewed`.
+
+    Both dialects say it alike.
+    """
+    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+    session.execute(dialect.insert(table).values(**values).on_conflict_do_update(
+        index_elements=["digest"], set_={name: values[name] for name in renewed}))
 
 
 _SAME = ("id", "title", "settings", "seed", "pack", "pack_digest", "plan", "versions", "progress", "attempts",

@@ -84,6 +84,20 @@ class Song(Base):
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 
+class Picture(Base):
+    """A picture that somebody brought; the content is its identity."""
+
+    __tablename__ = "pictures"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    digest: Mapped[str] = mapped_column(Digest, unique=True)
+    suffix: Mapped[str] = mapped_column(String(16))
+    name: Mapped[str]
+    width: Mapped[int]
+    height: Mapped[int]
+    created_at: Mapped[datetime] = mapped_column(default=now, index=True)
+
+
 class Render(Base):
     """A render and, while it waits or runs, its place in the queue: there is one truth."""
 

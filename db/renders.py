@@ -1,5 +1,6 @@
 """Verbs about renders, as people use them: ask for one, find it, name it, stop it, throw it away."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from statistics import median
@@ -11,7 +12,7 @@ from sqlalchemy.orm import Session, selectinload
 
 from db.base import Verbs, whole_renders
 from db.errors import NotFound, StoreProblem
-from db.models import Render, RenderTag, Song, Tag, now
+from db.models import Picture, Render, RenderTag, Song, Tag, now
 from db.rows import ACTIVE, Page, RenderRow
 from db.workers import host
 
@@ -225,10 +226,18 @@ def _refresh_search_text(session: Session, render_id: int) -> None:
     """All words a render can be found by, in one column and in one case: SQLite's LIKE folds ASCII only."""
     render = session.get_one(Render, render_id, options=[selectinload(Render.tags)], populate_existing=True)
     song_title = session.scalar(select(Song.title).where(Song.id == render.song_id)) or ""
-    spoken = [value for value in render.settings.values() if isinstance(value, str)]
+    spoken = [_with_names(session, value) for value in render.settings.values() if isinstance(value, str)]
     tags = [tag.name for tag in render.tags]
     render.search_text = "\n".join([render.title, song_title, render.preset or "", *tags, *spoken]).casefold()
     session.flush()
+
+
+def _with_names(session: Session, text: str) -> str:
+    """A setting's text with pictures by their names: nobody looks for a digest, and many words are in one."""
+    digests = set(_DIGEST.findall(text))
+    names = {digest: name for digest, name in session.execute(
+        select(Picture.digest, Picture.name).where(Picture.digest.in_(digests)))} if digests else {}
+    return _DIGEST.sub(lambda found: names.get(found[0], ""), text)
 
 
 def _matches(word: str) -> ColumnElement[bool]:
@@ -242,4 +251,5 @@ def _matches(word: str) -> ColumnElement[bool]:
     return or_(found, *(settings.contains(spelling, autoescape=True) for spelling in spellings))
 
 
+_DIGEST = re.compile(r"\b[0-9a-f]{64}\b")
 _NEWEST = [select(func.max(Render.updated_at)), select(func.max(Song.id))]

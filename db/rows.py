@@ -29,6 +29,21 @@ class SongRow:
 
 
 @dataclass(frozen=True)
+class PictureRow:
+    """A picture that somebody brought, as the original file; `digest` (sha256 of the file) is its identity.
+
+    width, height: as it is seen, turned as its EXIF says. The file may be a film, whose last frame is meant.
+    """
+
+    digest: str
+    name: str
+    file: Path
+    width: int
+    height: int
+    created_at: datetime
+
+
+@dataclass(frozen=True)
 class AssetRow:
     """A file that a render made. The digest of a `preview` only tells one preview from the next."""
 

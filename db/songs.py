@@ -5,10 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select, update
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.orm import Session
 
-from db.base import Verbs
+from db.base import Verbs, insert_once
 from db.models import Song
 from db.rows import SongRow
 
@@ -24,8 +22,8 @@ class Songs(Verbs):
         suffix = path.suffix.lower()[:16]
         digest = self.files.put(path, suffix)  # of what was copied: the file may have changed since
         with self.sessions.write() as session:
-            _insert_once(session, {"digest": digest, "suffix": suffix, "title": title,
-                                   "duration_s": duration_s, "notes": list(notes)})
+            insert_once(session, Song, {"digest": digest, "suffix": suffix, "title": title,
+                                        "duration_s": duration_s, "notes": list(notes)}, renewed=("suffix",))
             return self.song_row(session.scalars(select(Song).where(Song.digest == digest)).one())
 
     def set_analysis(self, song_id: int, analysis: dict[str, Any]) -> None:
@@ -50,10 +48,3 @@ class Songs(Verbs):
         with self.sessions.read() as session:
             newest = select(Song).order_by(Song.created_at.desc(), Song.id.desc())
             return [self.song_row(song) for song in session.scalars(newest)]
-
-
-def _insert_once(session: Session, values: dict[str, Any]) -> None:
-    """Insert a song; where two come with the same one, the first wins (both dialects say it alike)."""
-    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    session.execute(dialect.insert(Song).values(**values).on_conflict_do_update(
-        index_elements=["digest"], set_={"suffix": values["suffix"]}))

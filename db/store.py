@@ -6,7 +6,8 @@ from sqlalchemy import URL, select
 
 from db.files import Files
 from db.migrate import migrate
-from db.models import Asset, Render, Song
+from db.models import Asset, Picture, Render, Song
+from db.pictures import Pictures
 from db.presets import Presets
 from db.queue import Queue
 from db.renders import Renders
@@ -16,8 +17,8 @@ from db.songs import Songs
 DATABASE = "metamusic.sqlite3"
 
 
-class Store(Songs, Renders, Queue, Presets):
-    """Songs, renders, presets and their files; safe to share between threads."""
+class Store(Songs, Pictures, Renders, Queue, Presets):
+    """Songs, pictures, renders, presets and their files; safe to share between threads."""
 
     def __init__(self, home: Path, url: str | URL) -> None:
         self.home = home
@@ -42,7 +43,8 @@ class Store(Songs, Renders, Queue, Presets):
         with self.sessions.read() as session:
             if session.scalar(select(Render.id).where(Render.state == "running").limit(1)) is not None:
                 return 0
-            known = {*session.scalars(select(Song.digest)), *session.scalars(select(Asset.digest))}
+            digests = (Song.digest, Picture.digest, Asset.digest)
+            known = {digest for column in digests for digest in session.scalars(select(column))}
             goes_on = select(Render.id).where(Render.state != "done", Render.deleted_at.is_(None))
             unfinished = set(session.scalars(goes_on))
         return self.files.sweep(known, unfinished)

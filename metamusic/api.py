@@ -1,4 +1,7 @@
-"""MetaMusic as Python: a song in, a picture or a film out, kept in the store like any other render."""
+"""MetaMusic as Python: a song in, a picture or a film out, kept in the store like any other render.
+
+Settings that name files (pictures, lyrics, a story) name them from the current folder.
+"""
 
 import os
 import shutil
@@ -13,10 +16,12 @@ from db import RenderRow, Store
 from metamusic import studio
 from metamusic.errors import MetaMusicError, SettingsError
 from metamusic.events import Event
+from metamusic.metadata import check_fits_jpeg, read_record, to_jpeg, write_sidecar
 from metamusic.settings import RenderSettings
 
 Listener = Callable[[Event], None]
-SUFFIXES = {"image": ".png", "video": ".mp4"}
+JPEG = (".jpg", ".jpeg")
+SUFFIXES = {"image": (".png", *JPEG), "video": (".mp4",)}
 
 
 @dataclass(frozen=True)
@@ -32,39 +37,64 @@ class Result:
 
 
 def generate_image(song: str | Path, output: str | Path = "picture.png", *, keep: bool = True,
-                   on_event: Listener | None = None, **settings: Any) -> Result:
-    """Paint one picture (PNG) of a song; `settings` are fields of RenderSettings.
+                   on_event: Listener | None = None, sidecar: bool = False, **settings: Any) -> Result:
+    """Paint one picture of a song, as PNG or (by the output's name) JPEG.
 
-    Raises MetaMusicError with a cure for whatever a caller can mend. With keep=False nothing enters
-    the store.
+    settings: fields of RenderSettings; what is left out is as suits the pack. keep=False: nothing enters the
+    store. sidecar: write the record beside the output, too, as picture.json.
+    Raises MetaMusicError with a cure for whatever a caller can mend.
     """
-    return generate(song, output, RenderSettings.parse({**settings, "kind": "image"}), keep, on_event)
+    return generate(song, output, _settings("image", settings), keep, on_event, sidecar)
 
 
 def generate_video(song: str | Path, output: str | Path = "video.mp4", *, keep: bool = True,
-                   on_event: Listener | None = None, **settings: Any) -> Result:
+                   on_event: Listener | None = None, sidecar: bool = False, **settings: Any) -> Result:
     """Paint a film (MP4, with sound) of a song; otherwise as `generate_image`."""
-    return generate(song, output, RenderSettings.parse({**settings, "kind": "video"}), keep, on_event)
+    return generate(song, output, _settings("video", settings), keep, on_event, sidecar)
+
+
+def _settings(kind: str, values: dict[str, Any]) -> RenderSettings:
+    """What a caller says, over what suits the pack."""
+    values = {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
+    return RenderSettings.parse({**studio.layered(values), "kind": kind})
 
 
 def generate(song: str | Path, output: str | Path, settings: RenderSettings, keep: bool = True,
-             on_event: Listener | None = None) -> Result:
+             on_event: Listener | None = None, sidecar: bool = False) -> Result:
     """Submit, render in this process, copy the result to `output`."""
     from metamusic.worker import run_now
 
     song, output = Path(song), check_output(Path(output), settings.kind)
+    settings = studio.read_texts(settings, paths_allowed=True)
+    if output.suffix.lower() in JPEG:
+        check_fits_jpeg(settings)
     with _store(keep) as store:
-        queued = studio.submit(store, song, settings, title=song.stem, filename=song.name, claim=True)
+        if not keep:
+            settings = _with_kept_pictures(settings, store)
+        queued = studio.submit(store, song, settings, title=song.stem, filename=song.name, claim=True,
+                               paths_allowed=True)
         row = run_now(store, queued.id, on_event=on_event)
-        return _deliver(row, output, keep)
+        return _deliver(row, output, keep, sidecar)
+
+
+def _with_kept_pictures(settings: RenderSettings, store: Store) -> RenderSettings:
+    """`#7` and digests mean what is in the data folder, also for a render that does not enter it."""
+    if not studio.names_kept_pictures(settings):
+        return settings
+    kept = studio.open_store()
+    try:
+        return studio.carry_pictures(settings, kept, store)
+    finally:
+        kept.close()
 
 
 def check_output(output: Path, kind: str) -> Path:
     """The output path as absolute; SettingsError if it cannot be written, before anything is computed."""
     output = output.expanduser().absolute()
-    if output.suffix.lower() != SUFFIXES[kind]:
-        raise SettingsError(f"The output {output.name!r} does not end in {SUFFIXES[kind]}.",
-                            f"A {kind} is written as {SUFFIXES[kind]}; name it so.")
+    if output.suffix.lower() not in SUFFIXES[kind]:
+        endings = " or ".join(SUFFIXES[kind])
+        raise SettingsError(f"The output {output.name!r} does not end in {endings}.",
+                            f"A {kind} is written as {endings}; name it so.")
     if not output.parent.is_dir():
         raise SettingsError(f"The folder {str(output.parent)!r} does not exist.", "Create it, or choose another.")
     if not os.access(output.parent, os.W_OK):
@@ -87,17 +117,30 @@ def _store(keep: bool) -> Iterator[Store]:
             store.close()
 
 
-def _deliver(row: RenderRow, output: Path, keep: bool) -> Result:
+def _deliver(row: RenderRow, output: Path, keep: bool, sidecar: bool) -> Result:
     """Copy the finished file to where it was asked for, never half of it."""
     if row.state != "done" or "final" not in row.assets:
         raise MetaMusicError(row.error or f"The render ended as {row.state}.", row.cure or "")
-    partial = output.with_name(f".{output.name}.partial")
+    final = row.assets["final"].file
     try:
-        shutil.copyfile(row.assets["final"].file, partial)
-        partial.replace(output)
+        _copy(final, output)
+        if sidecar:
+            write_sidecar(output.with_suffix(".json"), read_record(final) or {})
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise MetaMusicError(f"{str(output)!r} could not be written: {error.strerror}.",
                              f"It is kept as render {row.id}." if keep else "Choose another place.") from error
     return Result(output, studio.settings_of(row), dict(row.scores or {}), tuple(row.notes),
                   row.id if keep else None, row.seconds or 0.0)
+
+
+def _copy(final: Path, output: Path) -> None:
+    """The finished file under the name that was asked for, as JPEG if that says so."""
+    if output.suffix.lower() in JPEG:
+        to_jpeg(final, output)
+        return
+    partial = output.with_name(f".{output.name}.partial")
+    try:
+        shutil.copyfile(final, partial)
+        partial.replace(output)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -27,6 +27,7 @@ class Canvas(ABC):
         self.levels = levels
         self.device = torch.device(device)
         self._base = torch.empty(0)
+        self._first = torch.empty(0)  # the latent of the very first picture
         self._offsets: list[Tensor] = []
 
     # -- what a canvas must know -----------------------------------------------------------------
@@ -99,14 +100,31 @@ class Canvas(ABC):
         """How far the latent has moved from its base: mean square in units of the spread."""
         return (self.latent() - self._base).square().mean() / self.spread**2
 
+    def remember(self) -> None:
+        """What is on the canvas now is the first picture, which `drift` measures from."""
+        self._first = self._base.clone()
+
+    def drift(self) -> Tensor:
+        """How far the latent has moved from the first picture: mean square in units of the spread.
+
+        VQGAN-CLIP pulls to zero instead; that the pull should be to where the picture began is
+        vqgan-clip-generator's correction.
+        """
+        first = self._first
+        if first.shape != self._base.shape:  # remembered in the coarse stage
+            first = F.interpolate(first, self._base.shape[-2:], mode="bilinear")
+        return (self.latent() - first).square().mean() / self.spread**2
+
     def state(self) -> dict[str, Any]:
         """All of it as plain tensors, for a checkpoint."""
-        return {"base": self._base.clone(), "offsets": [offset.detach().clone() for offset in self._offsets]}
+        return {"base": self._base.clone(), "first": self._first.clone(),
+                "offsets": [offset.detach().clone() for offset in self._offsets]}
 
     @torch.no_grad()
     def load_state(self, state: dict[str, Any]) -> None:
         """The reverse of `state`."""
         self.lay(state["base"].to(self.device))
+        self._first = state.get("first", state["base"]).to(self.device)
         for offset, saved in zip(self._offsets, state["offsets"], strict=True):
             offset.copy_(saved)
 

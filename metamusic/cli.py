@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from metamusic import cli_packs
 from metamusic.errors import MetaMusicError, SettingsError
 from metamusic.events import Event, Started, Step
 from metamusic.settings import BUILT_IN_PRESETS, Knob, RenderSettings, knobs
@@ -23,6 +24,7 @@ app = typer.Typer(name="metamusic", no_args_is_help=True, add_completion=False, 
                   help="A song becomes a picture or a music video. `make app` opens the same in a browser.")
 train_app = typer.Typer(no_args_is_help=True, help="Train the weights that this project makes itself.")
 app.add_typer(train_app, name="train")
+app.add_typer(cli_packs.app, name="packs")
 complain = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -67,42 +69,43 @@ def _with_settings(kind: str) -> Callable[[Callable[..., None]], Callable[..., N
 
 
 SongArgument = Annotated[Path, typer.Argument(help="Any file with sound: mp3, wav, flac, ogg, m4a, mp4 ...")]
-Settings = Annotated[Path | None, typer.Option("--settings", help="A JSON file of settings; flags win over it.")]
+Settings = Annotated[Path | None, typer.Option(
+    "--settings", help="Settings as JSON, or a picture or film of MetaMusic that carries them; flags win over it.")]
 Preset = Annotated[str | None, typer.Option("--preset", help=f"{', '.join(BUILT_IN_PRESETS)}, or one of the team's.")]
 Keep = Annotated[bool, typer.Option("--keep/--no-keep", help="Keep the render in the store, as the pages do.")]
+Sidecar = Annotated[bool, typer.Option("--sidecar/--no-sidecar",
+                                       help="Write settings and record beside the output, too, as JSON.")]
 
 
 @app.command()
 @_with_settings("image")
 def image(song: SongArgument,
-          output: Annotated[Path, typer.Option("-o", "--output", help="Where the PNG goes.")],
-          settings: Settings = None, preset: Preset = None, keep: Keep = True, **flags: Any) -> None:
+          output: Annotated[Path, typer.Option("-o", "--output", help="Where the PNG or JPEG goes.")],
+          settings: Settings = None, preset: Preset = None, keep: Keep = True, sidecar: Sidecar = False,
+          **flags: Any) -> None:
     """Paint one picture of a song."""
-    _render("image", song, output, settings, preset, keep, flags)
+    _render(song, output, gather_settings("image", settings, preset, flags), keep, sidecar)
 
 
 @app.command()
 @_with_settings("video")
 def video(song: SongArgument,
           output: Annotated[Path, typer.Option("-o", "--output", help="Where the MP4 goes.")],
-          settings: Settings = None, preset: Preset = None, keep: Keep = True, **flags: Any) -> None:
+          settings: Settings = None, preset: Preset = None, keep: Keep = True, sidecar: Sidecar = False,
+          **flags: Any) -> None:
     """Paint a music video of a song, with its sound."""
-    _render("video", song, output, settings, preset, keep, flags)
+    _render(song, output, gather_settings("video", settings, preset, flags), keep, sidecar)
 
 
 def gather_settings(kind: str, file: Path | None, preset: str | None, flags: dict[str, Any]) -> RenderSettings:
-    """Defaults, then the preset, then the file, then the flags; later ones win."""
-    values: dict[str, Any] = {}
-    if preset is not None:
-        values |= _preset(preset)
-    if file is not None:
-        try:
-            text = file.read_bytes()
-        except OSError as error:
-            raise SettingsError(f"The settings file {str(file)!r} cannot be read: {error.strerror}.",
-                                "Name a JSON file, as `python -m metamusic settings` prints it.") from error
-        values |= RenderSettings.from_json(text).model_dump(exclude_unset=True)
-    values |= {name: value for name, value in flags.items() if value is not None}
+    """What suits the pack, then the preset, then the file, then the flags; later ones win."""
+    from metamusic import studio
+    from metamusic.metadata import read_settings
+
+    values = studio.layered(
+        _preset(preset) if preset is not None else {},
+        read_settings(file).model_dump(exclude_unset=True) if file is not None else {},
+        {name: value for name, value in flags.items() if value is not None})
     return RenderSettings.parse({**values, "kind": kind})
 
 
@@ -118,13 +121,11 @@ def _preset(name: str) -> dict[str, Any]:
     return known[name].model_dump(exclude_unset=True)
 
 
-def _render(kind: str, song: Path, output: Path, file: Path | None, preset: str | None, keep: bool,
-            flags: dict[str, Any]) -> None:
+def _render(song: Path, output: Path, settings: RenderSettings, keep: bool, sidecar: bool) -> None:
     from metamusic import api
 
-    settings = gather_settings(kind, file, preset, flags)
     with ProgressBar() as bar:
-        result = api.generate(song, output, settings, keep, bar)
+        result = api.generate(song, output, settings, keep, bar, sidecar)
     for note in result.notes:
         complain.print(f"note: {note}", markup=False)
     kept = f", kept as render {result.render_id}" if result.render_id else ""
@@ -166,23 +167,18 @@ def worker() -> None:
 
 
 @app.command("settings")
-def print_settings(preset: Preset = None) -> None:
-    """Print every setting with its default (or a preset's value) as JSON."""
-    chosen = RenderSettings.parse(_preset(preset)) if preset else RenderSettings.parse({})
+def print_settings(
+    preset: Preset = None,
+    source: Annotated[Path | None, typer.Option(
+        "--from", help="A picture or film of MetaMusic, its sidecar, or JSON of settings.")] = None,
+) -> None:
+    """Print every setting with its default (or as a preset or a file has it) as JSON."""
+    from metamusic.metadata import read_settings
+
+    if preset and source:
+        raise SettingsError("Settings come from a preset or from a file, not from both.", "Leave one of them out.")
+    chosen = read_settings(source) if source else RenderSettings.parse(_preset(preset) if preset else {})
     print(json.dumps(json.loads(chosen.to_json()), indent=2))
-
-
-@app.command()
-def packs() -> None:
-    """List the packs of weights in checkpoints/ and whether they are whole."""
-    from metamusic.packs import available, check
-
-    for info in available():
-        try:
-            state = f"ready, space {check(info.name).space}"
-        except MetaMusicError as error:
-            state = str(error)
-        print(f"{info.name}\t{state}")
 
 
 @app.command()

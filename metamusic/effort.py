@@ -11,22 +11,27 @@ SECONDS_PER_LOOK = 0.025  # two cores of a server, sketch pack
 COARSE_SIDE = 128  # px: a picture whose shorter side is less has no half-size stage
 
 
-def effort(settings: RenderSettings, frames: int, steps: int | None = None) -> float:
+def effort(settings: RenderSettings, frames: int, steps: float | None = None) -> float:
     """Looks of the whole render, or of its first `steps` optimisation steps."""
-    whole = total_steps(settings, frames)
-    done = whole if steps is None else min(steps, whole)
+    done = total_steps(settings, frames) if steps is None else steps
     first = min(done, settings.steps)
     coarse = min(first, coarse_steps(settings, settings.width, settings.height))
-    full = _decode(settings) + settings.cutouts
-    work = coarse * (_decode(settings) / 4 + settings.cutouts) + (first - coarse) * full
-    later = done - first
+    jury = 1 + len([name for name in settings.judges.split("|") if name.strip()])
+    looks = settings.cutouts * jury
+    full = _decode(settings) + looks
+    work = coarse * (_decode(settings) / 4 + looks) + (first - coarse) * full
+    later = max(0, done - first)
     # Between two frames the picture is moved, encoded and shown: about one more decode.
-    return work + later * full + later / settings.steps_per_frame * _decode(settings)
+    return work + later * full + later / _steps_between(settings) * _decode(settings)
 
 
-def total_steps(settings: RenderSettings, frames: int) -> int:
-    """Optimisation steps of a whole render."""
-    return settings.steps + (frames - 1) * settings.steps_per_frame
+def total_steps(settings: RenderSettings, frames: int) -> float:
+    """About how many optimisation steps a whole render takes; how loud the music is decides the rest."""
+    return settings.steps + (frames - 1) * _steps_between(settings)
+
+
+def _steps_between(settings: RenderSettings) -> float:
+    return settings.steps_per_frame + settings.loudness_steps / 2
 
 
 def coarse_steps(settings: RenderSettings, width: int, height: int) -> int:

@@ -3,6 +3,7 @@
 MetaMusicError
 ├── SettingsError     a setting that is unknown, out of range or from a newer version
 ├── SongError         an audio file that is missing, unreadable, silent of a sound track or too short
+├── PictureError      a picture that is missing, unreadable, too large or not there yet
 ├── PackError         weights that are missing, damaged or made for another space
 ├── StoreError        the data folder or the database
 │   └── DiskFullError no room for what is about to be written
@@ -33,6 +34,10 @@ class SettingsError(MetaMusicError):
 
 class SongError(MetaMusicError):
     """An audio file that is missing, unreadable or too short."""
+
+
+class PictureError(MetaMusicError):
+    """A picture that is missing, unreadable, too large or not there yet."""
 
 
 class PackError(MetaMusicError):

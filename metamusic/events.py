@@ -8,7 +8,10 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Started:
-    """The plan stands and work begins; `width` and `height` are after rounding to the canvas's cell."""
+    """The plan stands and work begins; `width` and `height` are after rounding to the canvas's cell.
+
+    cutouts_at_once: how many cutouts are judged together, and why; it belongs to the execution plan.
+    """
 
     frames: int
     steps: int
@@ -17,6 +20,16 @@ class Started:
     fps: int
     segments: int
     notes: tuple[str, ...] = ()
+    cutouts_at_once: int = 0
+    memory_reason: str = ""
+
+
+@dataclass(frozen=True)
+class Squeezed:
+    """Memory ran out in mid-render; it goes on from the same step with fewer cutouts at a time."""
+
+    cutouts_at_once: int
+    note: str
 
 
 @dataclass(frozen=True)
@@ -67,4 +80,4 @@ class Finished:
     scores: dict[str, float]
 
 
-Event = Started | Step | Preview | Frame | Checkpoint | Finished
+Event = Started | Squeezed | Step | Preview | Frame | Checkpoint | Finished

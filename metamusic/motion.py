@@ -1,6 +1,8 @@
 """Pictures in motion: resizing, the slow camera, one picture turning into another."""
 
 import math
+from collections.abc import Sequence
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -31,19 +33,22 @@ def zoom(image: Tensor, growth: float) -> Tensor:
     return F.grid_sample(image, grid, mode="bicubic", padding_mode="reflection", align_corners=False)
 
 
-def camera(seconds: float, speed: float) -> float:
+def camera(travel: float, speed: float) -> float:
     """Magnification of a camera that goes in and out again without a jolt; 1 at rest.
 
-    `speed` is the growth per second in mid-travel (0.04: four per cent). It swings between 1 and
-    LONGEST_ZOOM, because a picture of finite detail cannot be approached for ever; a negative speed
-    begins near and moves away.
+    `travel` is how far it has come, in units of magnification's logarithm (speed 0.04 for a second is
+    log 1.04). It swings between 1 and LONGEST_ZOOM, because a picture of finite detail cannot be
+    approached for ever; with a negative `speed` it begins near and moves away.
     """
-    if speed == 0:
-        return 1.0
     reach = math.log(LONGEST_ZOOM)
-    phase = 2 * math.log1p(abs(speed)) * seconds / reach
-    share = (1 - math.cos(phase)) / 2 if speed > 0 else (1 + math.cos(phase)) / 2
-    return math.exp(reach * share)
+    share = (1 - math.cos(2 * travel / reach)) / 2 if speed >= 0 else (1 + math.cos(2 * travel / reach)) / 2
+    return math.exp(reach * share) if travel or speed else 1.0
+
+
+def journey(speeds: Sequence[float], fps: float) -> list[float]:
+    """How far the camera has come at every frame, when `speeds` are its growth per second there."""
+    return list(accumulate((math.copysign(math.log1p(abs(speed)), speed) / fps for speed in speeds[:-1]),
+                           initial=0.0))
 
 
 def share_per_frame(rate: float, fps: int) -> float:

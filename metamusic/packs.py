@@ -2,11 +2,14 @@
 
     checkpoints/sketch/pack.json              name, title, space, licence, files with size and sha256,
                                               the shapes of the networks, settings that suit the pack
-    checkpoints/sketch/vqgan.safetensors ...  the weights, half precision on disk, single in use
+    checkpoints/sketch/vqgan.safetensors ...  the weights, single precision in use; on disk half where we
+                                              trained them, and as they were published otherwise
 
 A pack is checked before it is used: every file there, whole and unchanged, everything in one space.
 What does not fit is refused with what was expected, what came and the cure; nothing is replaced by
 something similar. Torch is imported only by what loads or writes weights: listing packs is cheap.
+Published weights become a pack by `import_pack`: read without executing anything, checked against each
+other, written once as safetensors, and all at once in place or not at all.
 
 Letters: M pictures in the bank, D embedding width, h w latent cells, H W pixels.
 """
@@ -15,16 +18,22 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from metamusic.errors import PackError, SettingsError
+from metamusic.errors import DiskFullError, PackError, SettingsError
 from metamusic.settings import CHECKOUT, RenderSettings
+from metamusic.weights import Kind, Weights, identify, read_weights, sizes
 
 if TYPE_CHECKING:
     import torch
@@ -33,12 +42,16 @@ if TYPE_CHECKING:
     from metamusic.perceptor import Perceptor, PerceptorConfig
     from metamusic.vqgan import VQGAN, VQGANConfig
 
+__all__ = ["Bank", "Models", "PackFile", "PackInfo", "available", "check", "checkpoints", "identify", "import_pack",
+           "load", "memory_need", "remove_pack", "write_pack"]
+
 _log = logging.getLogger(__name__)
 
 MANIFEST = "pack.json"
 FORMAT = 1
 
-# What a pack may hold. The perceptor comes either whole or as the two files that were published.
+# What a pack may hold. The perceptor comes either whole or as the files that were published, of which
+# the audio tower is there only if the pack hears.
 Role = Literal["vqgan", "perceptor", "clip", "audio", "bank"]
 
 
@@ -61,7 +74,8 @@ class PackFile(BaseModel):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
-PackName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=64)]
+_NAME = r"^[a-z0-9][a-z0-9_.-]*$"
+PackName = Annotated[str, StringConstraints(pattern=_NAME, max_length=64)]
 
 
 class PackInfo(BaseModel):
@@ -69,7 +83,8 @@ class PackInfo(BaseModel):
 
     vqgan and perceptor: the fields of VQGANConfig and PerceptorConfig; vqgan is None for a pack that
     can only judge. defaults: settings that suit this pack better than the general ones. card: what it
-    was trained on and what it cannot do, Markdown.
+    was trained on and what it cannot do, Markdown. asserted: of an imported pack, what only the person
+    who imported it can know, and which files it was made from.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -84,6 +99,7 @@ class PackInfo(BaseModel):
     vqgan: dict[str, Any] | None = None
     perceptor: dict[str, Any]
     defaults: dict[str, Any] = {}
+    asserted: dict[str, Any] = {}
 
     @property
     def folder(self) -> Path:
@@ -105,12 +121,18 @@ class PackInfo(BaseModel):
 def available() -> list[PackInfo]:
     """Every pack whose manifest can be read, by name; whether its files are whole is for `check`."""
     found = []
-    for manifest in sorted(checkpoints().glob(f"*/{MANIFEST}")):
+    for name in _names():
         try:
-            found.append(_read_manifest(manifest.parent.name))
+            found.append(_read_manifest(name))
         except PackError as error:
             _log.warning("Passed over a pack: %s", error)
     return found
+
+
+def _names() -> list[str]:
+    """Folders with a manifest; what begins with a dot is on its way in or out."""
+    folders = (manifest.parent.name for manifest in checkpoints().glob(f"*/{MANIFEST}"))
+    return sorted(name for name in folders if not name.startswith("."))
 
 
 def check(name: str) -> PackInfo:
@@ -137,8 +159,8 @@ def _read_manifest(name: str) -> PackInfo:
     try:
         values = json.loads(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
-        have = ", ".join(sorted(folder.parent.name for folder in checkpoints().glob(f"*/{MANIFEST}")))
-        raise PackError(f"There is no pack {name!r} in {checkpoints()}; there is {have or 'none at all'}.",
+        raise PackError(f"There is no pack {name!r} in {checkpoints()}; "
+                        f"there is {', '.join(_names()) or 'none at all'}.",
                         _cure(name)) from None
     except (OSError, ValueError) as error:
         raise PackError(f"{path} cannot be read: {error}.", _cure(name)) from error
@@ -159,21 +181,23 @@ def _read_manifest(name: str) -> PackInfo:
 
 
 def _check_roles(info: PackInfo) -> None:
-    """A VQGAN that is described is there, and the perceptor is whole in one of its two forms."""
+    """A VQGAN that is described is there, and the perceptor is whole in one of its forms."""
     roles: set[str] = set(info.files)
     if ("vqgan" in roles) != (info.vqgan is not None):
         raise PackError(f"Pack {info.name!r} must name the VQGAN's file and its configuration, or neither.",
                         _cure(info.name))
-    if roles & {"perceptor", "clip", "audio"} not in ({"perceptor"}, {"clip", "audio"}):
-        raise PackError(f"Pack {info.name!r} must name a perceptor, or a clip and an audio tower; "
+    published = {"clip"} if info.perceptor.get("audio") is None else {"clip", "audio"}
+    if roles & {"perceptor", "clip", "audio"} not in ({"perceptor"}, published):
+        raise PackError(f"Pack {info.name!r} must name a perceptor, or {' and '.join(sorted(published))}; "
                         f"it names {', '.join(sorted(roles)) or 'nothing'}.", _cure(info.name))
 
 
 def _check_spaces(info: PackInfo) -> None:
     """Whatever names a space names the same one: vectors of equal width may mean different things."""
     audio = info.perceptor.get("audio")
-    named = {"perceptor": info.perceptor.get("space"),
-             "audio tower": audio.get("space") if isinstance(audio, dict) else None}
+    named = {"perceptor": info.perceptor.get("space")}
+    if audio is not None:
+        named["audio tower"] = audio.get("space") if isinstance(audio, dict) else None
     for part, space in named.items():
         if space != info.space:
             raise _other_space(info, part, space)
@@ -242,13 +266,15 @@ class Bank:
 
 @dataclass(frozen=True)
 class Models:
-    """A loaded pack on one device; vqgan and bank are None where the pack has none."""
+    """A loaded pack on one device; vqgan and bank are None where the pack has none. judges: further packs
+    that look on as well, by name."""
 
     info: PackInfo
     vqgan: "VQGAN | None"
     perceptor: "Perceptor"
     bank: Bank | None
     device: "torch.device"
+    judges: "Mapping[str, Models]" = field(default_factory=dict)
 
 
 def load(name: str, device: "str | torch.device" = "cpu") -> Models:
@@ -282,7 +308,8 @@ def _load_perceptor(info: PackInfo) -> "Perceptor":
         perceptor.load(_tensors(info, "perceptor"))
     else:
         perceptor.load_clip(_tensors(info, "clip"))
-        perceptor.load_audio(_tensors(info, "audio"))
+        if perceptor.hears:
+            perceptor.load_audio(_tensors(info, "audio"))
     return perceptor.eval().requires_grad_(False)
 
 
@@ -331,11 +358,13 @@ def _tensors(info: PackInfo, role: Role) -> "dict[str, Tensor]":
 def write_pack(name: str, *, title: str, licence: str,
                perceptor: "tuple[PerceptorConfig, Mapping[str, Tensor]]",
                vqgan: "tuple[VQGANConfig, Mapping[str, Tensor]] | None" = None, bank: Bank | None = None,
-               defaults: Mapping[str, Any] | None = None, card: str = "") -> PackInfo:
+               defaults: Mapping[str, Any] | None = None, card: str = "",
+               keep_precision: bool = False) -> PackInfo:
     """Write a pack into checkpoints/ and check it: weights in half precision, the manifest last.
 
-    `perceptor` and `vqgan` are a configuration and the state dict that goes with it. Raises ValueError
-    if a weight does not survive half precision, PackError if what was written is not a usable pack.
+    `perceptor` and `vqgan` are a configuration and the state dict that goes with it. With
+    `keep_precision` weights are written as they come. Raises ValueError if a weight does not survive
+    half precision, PackError if what was written is not a usable pack.
     """
     config = perceptor[0]
     contents: dict[Role, Mapping[str, Tensor]] = {"perceptor": perceptor[1]}
@@ -345,24 +374,45 @@ def write_pack(name: str, *, title: str, licence: str,
         contents["bank"] = {"codes": bank.codes, "embeds": bank.embeds}
     folder = checkpoints() / name
     folder.mkdir(parents=True, exist_ok=True)
-    files = {role: _write_tensors(folder, role, tensors, config.space) for role, tensors in contents.items()}
+    files = {role: _write_tensors(folder, role, tensors, config.space, keep_precision)
+             for role, tensors in contents.items()}
     info = PackInfo(name=name, title=title, space=config.space, licence=licence, card=card, files=files,
-                    vqgan=asdict(vqgan[0]) if vqgan else None, perceptor=config.to_dict(),
+                    vqgan=vqgan[0].to_dict() if vqgan else None, perceptor=config.to_dict(),
                     defaults=dict(defaults or {}))
-    text = info.model_dump_json(indent=2) + "\n"
-    _write(folder / MANIFEST, lambda path: path.write_text(text, encoding="utf-8"))
+    _write_manifest(folder, info)
     return check(name)
 
 
-def _write_tensors(folder: Path, role: Role, tensors: "Mapping[str, Tensor]", space: str) -> PackFile:
+def _write_manifest(folder: Path, info: PackInfo) -> None:
+    # A pack that nobody asserted anything of has a manifest like those of before there was an import.
+    text = info.model_dump_json(indent=2, exclude=set() if info.asserted else {"asserted"}) + "\n"
+    _write(folder / MANIFEST, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def _write_tensors(folder: Path, role: Role, tensors: "Mapping[str, Tensor]", space: str,
+                   keep_precision: bool = False) -> PackFile:
     from safetensors.torch import save_file
 
     path = folder / f"{role}.safetensors"
-    halved = {name: _halved(name, tensor) for name, tensor in tensors.items()}
-    _write(path, lambda part: save_file(halved, part, metadata={"space": space}))
+    ready = (_apart(tensors) if keep_precision
+             else {name: _halved(name, tensor) for name, tensor in tensors.items()})
+    _write(path, lambda part: save_file(ready, part, metadata={"space": space}))
     status = path.stat()
     return PackFile(file=path.name, bytes=status.st_size,
                     sha256=_sha256(path, status.st_mtime_ns, status.st_size))
+
+
+def _apart(tensors: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
+    """Tensors as safetensors wants them, each in memory of its own; those that are so are not copied."""
+    taken: set[int] = set()
+    apart = {}
+    for name, tensor in tensors.items():
+        plain = tensor.detach().cpu().contiguous()
+        if plain.data_ptr() in taken or plain.numel() * plain.itemsize < plain.untyped_storage().nbytes():
+            plain = plain.clone()
+        taken.add(plain.data_ptr())
+        apart[name] = plain
+    return apart
 
 
 def _halved(name: str, tensor: "Tensor") -> "Tensor":
@@ -384,3 +434,218 @@ def _write(path: Path, write: Callable[[Path], object]) -> None:
     with unfinished.open("rb+") as file:
         os.fsync(file.fileno())
     unfinished.replace(path)
+
+
+# -- importing and removing -----------------------------------------------------------------------------
+
+UNKNOWN_LICENCE = "unknown: ask whoever published the weights"
+SPARE = 64 * 2**20  # bytes that stay free beside what is written
+LEFT_BEHIND_S = 6 * 3600
+_ARRIVING, _LEAVING = ".arriving-", ".leaving-"
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What an import will write: shapes, and of each file the tensors and where they come from."""
+
+    perceptor: "PerceptorConfig"
+    vqgan: "VQGANConfig | None"
+    tensors: "dict[Role, dict[str, Tensor]]"
+    sources: dict[Role, Path]
+
+    @property
+    def bytes(self) -> int:
+        return sum(tensor.numel() * tensor.itemsize for some in self.tensors.values() for tensor in some.values())
+
+
+def import_pack(name: str, *, vqgan_config: Path | None = None, vqgan: Path | None = None,
+                clip: Path | None = None, wav2clip: Path | None = None,
+                clip_model: str = "ViT-B-32-quickgelu", space: str | None = None, title: str = "",
+                licence: str = UNKNOWN_LICENCE, defaults: Mapping[str, Any] | None = None,
+                card: str = "") -> PackInfo:
+    """Make a pack of weights that others published, in any of the formats of `metamusic.weights`.
+
+    vqgan and its configuration (.yaml): without the configuration, the shape is read off the weights;
+    without both, the pack judges only. clip: the weights of `clip_model`, which names one of
+    open_clip's models, with the name of its published weights after a stroke where that matters
+    (`ViT-B-32/laion2b_s34b_b79k`). wav2clip: an audio tower that was trained for this very CLIP; that it
+    was, only the person who imports it knows. space: what pictures, words and sound are compared in,
+    by default that of `clip_model`.
+
+    Everything is checked before the first byte is written, weights keep their precision, and the pack
+    appears whole or not at all. Raises PackError for a name that is taken or impossible, for files that
+    are not what they were given as or do not fit each other, DiskFullError with the room it needs,
+    SettingsError for defaults that do not exist.
+    """
+    _check_free(name)
+    RenderSettings.parse({**(defaults or {}), "pack": name})
+    wanted = _wanted(clip_model, space, {"vqgan": vqgan, "clip": clip, "audio": wav2clip}, vqgan_config)
+    _check_room(wanted.bytes)
+    with _arriving(name) as folder:
+        files = {role: _write_tensors(folder, role, tensors, wanted.perceptor.space, keep_precision=True)
+                 for role, tensors in wanted.tensors.items()}
+        info = PackInfo(name=name, title=title or name, space=wanted.perceptor.space, licence=licence, card=card,
+                        files=files, vqgan=wanted.vqgan.to_dict() if wanted.vqgan else None,
+                        perceptor=wanted.perceptor.to_dict(), defaults=dict(defaults or {}),
+                        asserted=_asserted(wanted, clip_model, vqgan_config))
+        _write_manifest(folder, info)
+    return check(name)
+
+
+def _check_free(name: str) -> None:
+    if not re.fullmatch(_NAME, name) or len(name) > 64:
+        raise PackError(f"A pack cannot be called {name!r}.",
+                        "Take up to 64 small letters, digits, dots, dashes and underscores.")
+    if (checkpoints() / name).exists():
+        raise PackError(f"There is a pack {name!r} already.", "Take another name, or remove that pack first.")
+
+
+def _wanted(clip_model: str, space: str | None, given: dict[Role, Path | None],
+            vqgan_config: Path | None) -> _Wanted:
+    """Reads and compares everything, cheap things first; PackError where something does not fit."""
+    import torch
+
+    from metamusic.perceptor import AudioConfig, Perceptor, PerceptorConfig, clip_config, space_of
+
+    sources = {role: Path(path) for role, path in given.items() if path is not None}
+    if "clip" not in sources:
+        raise PackError("A pack needs a CLIP: without one nothing judges the picture.",
+                        "Name the weights of a CLIP as well.")
+    if vqgan_config and "vqgan" not in sources:
+        raise PackError(f"{vqgan_config} describes a VQGAN, but there are no weights for it.",
+                        "Name the VQGAN's checkpoint as well.")
+    space = space or space_of(clip_model)
+    config = PerceptorConfig(space=space, clip=clip_config(clip_model),
+                             audio=AudioConfig(space=space) if "audio" in sources else None)
+    with torch.device("meta"):
+        perceptor = Perceptor(config)
+    shape, tensors = _read_vqgan(sources.get("vqgan"), vqgan_config)
+    tensors["clip"] = _read_clip(sources["clip"], perceptor, clip_model)
+    if "audio" in sources:
+        tensors["audio"] = _read_audio(sources["audio"], perceptor)
+    return _Wanted(config, shape, tensors, sources)
+
+
+def _read_vqgan(path: Path | None, config: Path | None) -> "tuple[VQGANConfig | None, dict[Role, dict[str, Tensor]]]":
+    from metamusic.vqgan import config_of, fitting, vqgan_config
+
+    if path is None:
+        return None, {}
+    shape = vqgan_config(config) if config else None
+    weights = _read_as("vqgan", "VQGAN", path)
+    with _naming(path):
+        shape = shape or config_of(weights.tensors)
+        return shape, {"vqgan": fitting(shape, weights.tensors)}
+
+
+def _read_clip(path: Path, perceptor: "Perceptor", model: str) -> "dict[str, Tensor]":
+    weights = _read_as("clip", "CLIP", path)
+    with _naming(path, f" as the weights of {model}"):
+        perceptor.load_clip(weights.tensors)  # on the meta device: compares and keeps nothing
+        return perceptor.clip_state(weights.tensors)
+
+
+def _read_audio(path: Path, perceptor: "Perceptor") -> "dict[str, Tensor]":
+    weights = _read_as("wav2clip", "Wav2CLIP", path)
+    with _naming(path):
+        perceptor.load_audio(weights.tensors)
+    return {name: tensor for name, tensor in weights.tensors.items()
+            if name.startswith(("audio_encoder.", "audio_transform."))}
+
+
+def _read_as(kind: Kind, what: str, path: Path) -> Weights:
+    weights = read_weights(path)
+    if weights.kind != kind:
+        raise PackError(f"{path} was given as a {what}, but it is {identify(path)}.", f"Name a file of a {what}.")
+    return weights
+
+
+@contextmanager
+def _naming(path: Path, role: str = "") -> Iterator[None]:
+    """Puts the file's name before what does not fit."""
+    try:
+        yield
+    except PackError as error:
+        raise PackError(f"{path} cannot be used{role}. {error.message}", error.cure) from error
+
+
+def _check_room(need: int) -> None:
+    folder = checkpoints()
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if free < need + SPARE:
+        raise DiskFullError(f"The pack needs {(need + SPARE) / 1e9:.2f} GB in {folder}, and {free / 1e9:.2f} GB "
+                            "are free.", "Make room there, or set METAMUSIC_CHECKPOINTS to another disk.")
+
+
+@contextmanager
+def _arriving(name: str) -> Iterator[Path]:
+    """A folder that becomes the pack's own when everything in it is written, and vanishes otherwise."""
+    from safetensors import SafetensorError
+
+    _sweep()
+    folder = Path(tempfile.mkdtemp(prefix=_ARRIVING, dir=checkpoints()))
+    folder.chmod(0o755)
+    try:
+        yield folder
+        try:
+            folder.rename(checkpoints() / name)
+        except OSError:
+            _check_free(name)  # somebody else was faster
+            raise
+    except (OSError, SafetensorError) as error:  # safetensors wraps what the system says of a full disk
+        raise DiskFullError(f"The pack could not be written into {checkpoints()}: {error}.",
+                            "Make room there, or check who may write.") from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sweep() -> None:
+    """Clears away what an import or a removal left that was killed; either takes minutes at most."""
+    for folder in [*checkpoints().glob(f"{_ARRIVING}*"), *checkpoints().glob(f"{_LEAVING}*")]:
+        if time.time() - folder.stat().st_mtime > LEFT_BEHIND_S:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _asserted(wanted: _Wanted, clip_model: str, vqgan_config: Path | None) -> dict[str, Any]:
+    """What only the person who imports can know, and the files by which it can be asked again."""
+    said: dict[str, Any] = {"clip": clip_model}
+    if wanted.perceptor.audio:
+        said["audio_made_for"] = wanted.perceptor.space
+    if wanted.vqgan:
+        said["vqgan_config"] = Path(vqgan_config).name if vqgan_config else "read off the weights"
+    said["sources"] = {}
+    for role, path in wanted.sources.items():
+        status = path.stat()
+        said["sources"][role] = {"file": path.name, "bytes": status.st_size,
+                                 "sha256": _sha256(path, status.st_mtime_ns, status.st_size)}
+    return said
+
+
+def remove_pack(name: str) -> None:
+    """Delete a pack and its files. PackError for `sketch`, which comes with MetaMusic, and for none there.
+
+    Works on a pack that is damaged. A folder that is a link is unlinked, and what it leads to stays.
+    """
+    if name == "sketch":
+        raise PackError("The pack 'sketch' comes with MetaMusic and stays.", "Remove another pack.")
+    if name not in _names():
+        _read_manifest(name if re.fullmatch(_NAME, name) else "")
+        raise PackError(f"There is no pack {name!r} in {checkpoints()}.", "See `python -m metamusic packs`.")
+    folder = checkpoints() / name
+    if folder.is_symlink():
+        folder.unlink()
+        return
+    leaving = Path(tempfile.mkdtemp(prefix=_LEAVING, dir=checkpoints()))
+    folder.rename(leaving / name)  # at once for everybody who lists packs
+    shutil.rmtree(leaving)
+
+
+def memory_need(info: PackInfo) -> int:
+    """Bytes that a pack's weights take in use, where every floating point number is a single.
+
+    Reads the headers of its files only. Raises PackError if one is missing or damaged.
+    """
+    width = {"BOOL": 1, "U8": 1, "I8": 1, "U16": 2, "I16": 2, "I64": 8, "U64": 8}
+    return sum(count * width.get(dtype, 4) for file in info.files.values()
+               for dtype, count in sizes(info.folder / file.file).values())

@@ -12,12 +12,16 @@ from typing import Any
 
 from metamusic.errors import SettingsError
 
-ENGINE_VERSION = "1"  # raised whenever the same settings would give other pixels
+ENGINE_VERSION = "2"  # raised whenever the same settings would give other pixels
 
 
 @dataclass(frozen=True)
 class ExecutionPlan:
-    """How a render is computed, and where; equal plans give equal pixels."""
+    """How a render is computed, and where; equal plans give equal pixels.
+
+    precision: of decoder, cutouts and CLIP. cutouts_at_once: how many cutouts are judged together, 0 until
+    the engine has measured what fits. The reasons are for people.
+    """
 
     device: str
     threads: int
@@ -26,23 +30,59 @@ class ExecutionPlan:
     torch: str
     machine: str
     reason: str
+    precision_reason: str = ""
+    cutouts_at_once: int = 0
+    memory_reason: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """As the store keeps it."""
         return asdict(self)
 
 
-def choose_plan(replay: dict[str, Any] | None = None) -> ExecutionPlan:
-    """The plan for this machine; with `replay`, a past render's choices as far as they can be had."""
+def choose_plan(replay: dict[str, Any] | None = None, precision: str = "auto") -> ExecutionPlan:
+    """The plan for this machine; with `replay`, a past render's choices as far as they can be had.
+
+    precision: as in RenderSettings; SettingsError if this device cannot compute in it.
+    """
     import psutil
     import torch
 
     device, reason = _device()
     threads = min(psutil.cpu_count(logical=False) or 1, _allowed_cores())
+    chosen, why = _precision(device, precision)
+    at_once, memory = 0, ""
     if replay and replay.get("device") == device:
         threads, reason = int(replay["threads"]), "as in the render it repeats"
-    return ExecutionPlan(device=device, threads=threads, precision="float32", engine=ENGINE_VERSION,
-                         torch=torch.__version__, machine=machine(device), reason=reason)
+        at_once = int(replay.get("cutouts_at_once", 0))
+        memory = reason if at_once else ""
+        if precision == "auto" and replay.get("precision"):
+            chosen, why = str(replay["precision"]), reason
+    return ExecutionPlan(device=device, threads=threads, precision=chosen, engine=ENGINE_VERSION,
+                         torch=torch.__version__, machine=machine(device), reason=reason,
+                         precision_reason=why, cutouts_at_once=at_once, memory_reason=memory)
+
+
+def _precision(device: str, wanted: str) -> tuple[str, str]:
+    """The number format and why. Half the bytes are twice the speed where the hardware has units for it."""
+    import torch
+
+    if not device.startswith("cuda"):
+        if wanted == "float16":
+            raise SettingsError("float16 is not for processors: most have no unit for it, and none is faster.",
+                                "Choose float32 or bfloat16, or leave the precision on auto.")
+        # Some processors have bfloat16 units, others take 80 times longer over it; and its rounding shows.
+        return ("float32", "exact, and safe on every processor") if wanted == "auto" else (wanted, "as set")
+    major, minor = torch.cuda.get_device_capability(device)
+    if wanted == "bfloat16" and major < 8:
+        raise SettingsError(f"{torch.cuda.get_device_name(device)} has no bfloat16 units.",
+                            "Choose float16 or float32, or leave the precision on auto.")
+    if wanted != "auto":
+        return wanted, "as set"
+    if major >= 8:
+        return "bfloat16", f"compute capability {major}.{minor} has bfloat16 units, and its range needs no scaling"
+    if major == 7:
+        return "float16", f"compute capability {major}.{minor} has float16 units; the loss is scaled"
+    return "float32", f"compute capability {major}.{minor} has no half precision units"
 
 
 def apply_plan(plan: ExecutionPlan) -> None:
@@ -61,6 +101,8 @@ def plan_differences(past: dict[str, Any], now: ExecutionPlan) -> list[str]:
     """In words, what keeps a render from giving the same pixels as one made under `past`."""
     names = {"engine": "engine version", "torch": "torch", "machine": "machine", "device": "device",
              "threads": "threads", "precision": "precision"}
+    if past.get("cutouts_at_once") and now.cutouts_at_once:
+        names["cutouts_at_once"] = "cutouts judged at a time"
     found = [f"{label}: {past.get(name)} then, {value} now" for name, label in names.items()
              if past.get(name) != (value := getattr(now, name))]
     if now.device.startswith("cuda"):  # grid_sample has no deterministic gradient there

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from metamusic.phrases import EVERYWHERE, Where
+
 
 def spherical_distance(a: Tensor, b: Tensor) -> Tensor:
     """Half the squared great-circle distance between unit vectors: [..., D], [..., D] -> [...].
@@ -37,16 +39,31 @@ def slerp(a: Tensor, b: Tensor, share: float) -> Tensor:
 
 @dataclass(frozen=True)
 class Prompt:
-    """A target [D] with a weight; a negative weight pushes away, `stop` ends the pull when near."""
+    """A target [D], or several at once [P, D], with a weight; a negative weight pushes away.
+
+    stop: the signed distance below which it no longer pulls. where: the part of the picture that it
+    may change.
+    """
 
     name: str
     embedding: Tensor
     weight: float = 1.0
     stop: float = -math.inf
+    where: Where = EVERYWHERE
 
     def loss(self, image_embeds: Tensor) -> Tensor:
-        """[K, N, D] unit vectors -> scalar: |weight| x mean signed distance, each cut off at `stop`."""
-        distance = spherical_distance(image_embeds, self.embedding) * math.copysign(1, self.weight)
+        """[K, N, D] unit vectors -> scalar: |weight| x mean signed distance, each cut off at `stop`.
+
+        Several targets are compared with every cutout, as VQGAN-CLIP does for an image prompt.
+        """
+        targets = self.embedding.reshape(-1, self.embedding.shape[-1])  # [P, D]
+        distance = spherical_distance(image_embeds.unsqueeze(-2), targets)  # [K, N, P]
+        distance = distance * math.copysign(1, self.weight)
         if math.isfinite(self.stop):
+            # Below the stop the value stays and the slope is gone.
             distance = torch.where(distance < self.stop, distance.detach(), distance)
         return abs(self.weight) * distance.mean()
+
+    def centre(self) -> Tensor:
+        """The one direction [D] that stands for all its targets."""
+        return F.normalize(self.embedding.reshape(-1, self.embedding.shape[-1]).mean(0), dim=-1)

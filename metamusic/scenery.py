@@ -5,6 +5,7 @@ carried from frame to frame. Zooming and encoding the whole frame again and agai
 leaves nothing but a blur after some seconds.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
@@ -17,7 +18,6 @@ from metamusic.randomness import generator
 from metamusic.segments import Segment, target_at
 from metamusic.settings import RenderSettings
 from metamusic.start import bank_choice, bank_picture
-from metamusic.targets import Targets
 
 PATTERN_CELLS = 5  # blots of a dissolve across the shorter side
 
@@ -25,12 +25,14 @@ PATTERN_CELLS = 5  # blots of a dissolve across the shorter side
 class Scenery:
     """What stands behind the painting at every frame, at height x width."""
 
-    def __init__(self, models: Models, settings: RenderSettings, targets: Targets, height: int, width: int) -> None:
-        self.settings, self.segments = settings, targets.segments
+    def __init__(self, models: Models, settings: RenderSettings, segments: list[Segment],
+                 wishes: Sequence[Tensor | None], travel: Sequence[float], height: int, width: int) -> None:
+        """wishes: what each segment asks for, [D]; travel: how far the camera has come at every frame."""
+        self.settings, self.segments, self.travel = settings, segments, travel
         self.height, self.width = height, width
-        self.fps = targets.fps
+        self.fps = settings.fps
         self._device = models.device
-        self.choices = [bank_choice(s.index, settings, models, targets) for s in self.segments]
+        self.choices = [bank_choice(wish, settings, models) for wish in wishes]
         self._began = _run_starts(self.segments, self.choices)
         # Half of the bank is seen mirrored, another half for every seed: twice the compositions.
         self._mirrored = torch.rand(len(models.bank or ()), generator=generator(settings.seed or 0, "mirror")) < 0.5
@@ -59,7 +61,7 @@ class Scenery:
         return zoom(self._picture(self.choices[segment]), self._growth(segment, frame)).clamp(0, 1)
 
     def _growth(self, segment: int, frame: int) -> float:
-        return camera((frame - self._began[segment]) / self.fps, self.settings.zoom)
+        return camera(self.travel[frame] - self.travel[self._began[segment]], self.settings.zoom)
 
     def _load_picture(self, index: int) -> Tensor:
         picture = bank_picture(index, self._models, self.height, self.width)

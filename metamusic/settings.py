@@ -91,7 +91,7 @@ class RenderSettings(BaseModel):
     # Guidance
     audio_weight: float = knob(1.0, group="Guidance", step=0.1, ge=-10, le=10, advanced=False,
                                help="How strongly the music pulls; 0 leaves it out, negative pushes away.")
-    text: str = knob("", group="Guidance", max_length=2000, advanced=False,
+    text: str = knob("", group="Guidance", max_length=4000, advanced=False,
                      help="What to see besides the music: text:weight:stop @ where, several with |. "
                          "A negative weight pushes away.")
     bank_mix: float = knob(0.6, group="Guidance", step=0.05, ge=0, le=1,
@@ -138,12 +138,13 @@ class RenderSettings(BaseModel):
     target_weight: float = knob(1.0, group="Pictures", step=0.1, ge=0, le=20,
                                 help="How strongly the pixels are drawn to the target picture.")
 
-    # Guidance that ends here
     # Start
-    init: Literal["auto", "nearest", "random", "smooth"] = knob(
+    init: Literal["auto", "nearest", "random", "smooth", "image", "noise", "gradient"] = knob(
         "auto", group="Start",
-        help="The first picture: nearest of the pack's bank, random codes, or a smooth random field; "
-             "auto is what suits the pack.")
+        help="The first picture: nearest of the pack's bank, random codes, a smooth random field, a picture of "
+             "yours, random pixels, or a random gradient; auto is what suits the pack.")
+    init_image: str = knob("", group="Start", max_length=1000,
+                           help="The picture to begin with: a file, or #7 to go on from render 7.")
     init_pull: float = knob(0.15, group="Start", step=0.05, ge=0, le=10,
                             help="Pull of the latent back to where each frame started.")
     init_weight: float = knob(0.0, group="Start", step=0.05, ge=0, le=10,
@@ -159,12 +160,13 @@ class RenderSettings(BaseModel):
     cutouts: int = knob(12, group="Cutouts", step=1, ge=1, le=128,
                         help="How many looks the judges take at each step.")
     cut_power: float = knob(0.8, group="Cutouts", step=0.1, ge=0.1, le=4,
-                            help="Above 1 prefers small crops, below 1 large ones; only where there are crops.")
+                            help="Above 1 prefers small crops, below 1 large ones (crops, original, updated and "
+                                 "nrupdated).")
     augments: tuple[Augment, ...] = knob(
         ("affine", "perspective", "jitter", "erasing"), group="Cutouts",
         help="Distortions of each look, in this order (latest and nrupdated only).")
     cut_noise: float = knob(0.1, group="Cutouts", step=0.05, ge=0, le=1,
-                            help="Largest strength of the noise on each cutout.")
+                            help="Largest strength of the noise on each cutout (not with original).")
 
     # Optimisation
     steps: int = knob(40, group="Optimisation", step=5, ge=1, le=5000, advanced=False,
@@ -181,7 +183,7 @@ class RenderSettings(BaseModel):
              "stops falling.")
     warmup: int = knob(0, group="Optimisation", unit="steps", step=5, ge=0, le=5000,
                        help="Steps in which the step size rises from nothing.")
-    final_rate: float = knob(0.1, group="Optimisation", step=0.05, gt=0, le=1,
+    final_rate: float = knob(0.1, group="Optimisation", step=0.05, ge=0.001, le=1,
                              help="Share of the step size that is left at the end (all schedules but constant).")
     offset_levels: int = knob(3, group="Optimisation", step=1, ge=1, le=5,
                               help="Resolutions at which the latent is moved; 1 moves single cells only.")
@@ -195,7 +197,7 @@ class RenderSettings(BaseModel):
                                      "same picture. 0: as many as fit.")
 
     # Motion
-    steps_per_frame: int = knob(2, group="Motion", step=1, ge=1, le=200, kinds=("video",), advanced=False,
+    steps_per_frame: int = knob(2, group="Motion", step=1, ge=1, le=1000, kinds=("video",), advanced=False,
                                 help="Optimisation steps between two frames.")
     zoom: float = knob(0.04, group="Motion", unit="1/s", step=0.01, ge=-1, le=1, kinds=("video",),
                        help="How fast the camera goes in before it turns back; negative begins near.")
@@ -304,13 +306,49 @@ def knobs() -> Iterator[Knob]:
             kinds=tuple(extra["kinds"]), advanced=bool(extra["advanced"]))  # type: ignore[arg-type]
 
 
-# What the Studio offers besides the team's own presets: how much time to spend on the same idea.
+# What the VQGAN-CLIP family shares, where it differs from our own defaults: one resolution, no bank and no scenery,
+# the published cutouts, nothing between the latent and its frames.
+_FAMILY: dict[str, Any] = {
+    "bank_mix": 0.0, "init": "random", "init_pull": 0.0, "cut_method": "latest", "cutouts": 32, "cut_noise": 0.1,
+    "cut_power": 1.0, "coarse_share": 0.0, "offset_levels": 1, "total_variation": 0.0, "optimiser": "adam",
+    "augments": ("affine", "perspective", "jitter", "erasing"), "zoom": 0.0, "scene_pull": 0.0, "smoothing": 0.0,
+    "fade": 0.0, "steps_per_frame": 1,
+}
+
+# What the Studio offers besides the team's own presets: how much time to spend on the same idea, and the ways of
+# the systems that this one descends from.
 BUILT_IN_PRESETS: dict[str, dict[str, Any]] = {
     "Draft": {"width": 192, "height": 192, "steps": 16, "cutouts": 8, "coarse_share": 1.0,
               "fps": 8, "steps_per_frame": 1},
     "Standard": {},
     "Fine": {"width": 384, "height": 384, "steps": 60, "cutouts": 16, "fps": 24, "steps_per_frame": 2},
+    "metamusic-2023": {**_FAMILY, "width": 368, "height": 368, "steps": 60, "learning_rate": 0.15, "fps": 25,
+                       "beats_per_segment": 2, "longest_segment": 4.0, "previous_weight": 1.0},
+    "vqgan-clip": {**_FAMILY, "width": 256, "height": 256, "steps": 500, "learning_rate": 0.1, "fps": 15,
+                   "audio_weight": 0.0},
+    "music2video": {**_FAMILY, "width": 256, "height": 256, "steps": 100, "learning_rate": 0.1, "fps": 10,
+                    "loudness_steps": 11.0, "beats_per_segment": 1, "longest_segment": 60.0,
+                    "previous_weight": 1.0, "lyrics_mix": "instead", "lyrics_fade": 0.0},
+    "wav2clip": {**_FAMILY, "width": 256, "height": 256, "steps": 500, "learning_rate": 0.1, "fps": 10,
+                 "listen": "window", "window": 1.0, "hop": 0.1, "steps_per_frame": 500},
 }
+_ABOUT = {
+    "Draft": "A quick look: small, few steps.",
+    "Standard": "What suits most songs.",
+    "Fine": "Larger and more careful; takes several times as long.",
+    "metamusic-2023": "The student project MetaMusic of 2023: one step per frame, a new target every second beat, "
+                      "held to the last picture for one step.",
+    "vqgan-clip": "VQGAN-CLIP by nerdyrodent: 500 steps after a text. It does not hear; write what to see.",
+    "music2video": "Music2Video: a new target at every beat, more change where it is loud, and lyrics instead of "
+                   "the music while they are sung.",
+    "wav2clip": "The Wav2CLIP authors' own film: a window of one second slides along, 500 steps for every frame. "
+                "Very slow.",
+}
+
+
+def preset_about(name: str) -> str:
+    """One sentence about a built-in preset, "" for any other; docs/family.md has the whole story."""
+    return _ABOUT.get(name, "")
 
 
 def _shape(annotation: Any) -> tuple[type, bool, tuple[str, ...]]:

@@ -1,16 +1,16 @@
-"""The first picture: nearest of the bank, random codes, or a smooth random field."""
+"""The first picture: nearest of the bank, random codes, a smooth random field, a picture of yours, noise or
+a gradient."""
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from metamusic.canvas import Canvas
-from metamusic.errors import PackError
+from metamusic.errors import PackError, SettingsError
 from metamusic.motion import fit
 from metamusic.packs import Models
 from metamusic.randomness import generator
 from metamusic.settings import RenderSettings
-from metamusic.targets import Targets
 
 CHOICE = 10  # among how many near bank pictures the seed chooses
 SMOOTH_CELLS = 5  # random cells across the smooth start
@@ -21,20 +21,24 @@ def resolve_init(settings: RenderSettings, models: Models) -> str:
     if settings.init == "nearest" and models.bank is None:
         raise PackError(f"Pack {settings.pack!r} has no bank of pictures to start from.",
                         "Choose init random or smooth.")
+    if settings.init == "image" and not settings.init_image:
+        raise SettingsError("The first picture is to be an image, but none is named.",
+                            "Name one in init_image, or choose another init.")
     if settings.init != "auto":
         return settings.init
+    if settings.init_image:
+        return "image"
     return "nearest" if models.bank is not None else "random"
 
 
-def bank_choice(segment: int, settings: RenderSettings, models: Models, targets: Targets) -> int:
-    """Which bank picture a segment starts from: near to what is asked for, and of the seed's taste.
+def bank_choice(wish: Tensor | None, settings: RenderSettings, models: Models) -> int:
+    """Which bank picture to start from: near to the wish [D], and of the seed's taste.
 
     The seed gives every bank picture a rank of its own; of the nearest few the one with the best rank
     is taken. So a sound that returns finds its picture again, and another seed finds another.
     """
     assert models.bank is not None
     ranks = torch.rand(len(models.bank.embeds), generator=generator(_seed(settings), "bank"))
-    wish = targets.wish(segment)
     if wish is None:  # silence without a text: the seed alone leads
         return int(ranks.argmax())
     near = models.bank.nearest(wish, CHOICE).cpu()
@@ -57,6 +61,26 @@ def random_start(canvas: Canvas, smooth: bool, height: int, width: int, settings
         return canvas.random_latent(high, wide, random)
     few = canvas.random_latent(SMOOTH_CELLS, SMOOTH_CELLS, random)
     return F.interpolate(few, (high, wide), mode="bicubic", align_corners=True)
+
+
+@torch.no_grad()
+def drawn_start(canvas: Canvas, init: str, height: int, width: int, settings: RenderSettings) -> Tensor:
+    """Random pixels, or each colour as a ramp between two values, along or across: [1, 3, height, width].
+
+    Both are VQGAN-CLIP's; the pixels are drawn for the whole picture, in rows
+    and columns as they are seen.
+    """
+    random = generator(_seed(settings), "start")
+    if init == "noise":
+        return torch.rand(1, 3, height, width, generator=random).to(canvas.device)
+    ramps = [torch.linspace(0, 1, width).expand(height, width),
+             torch.linspace(0, 1, height)[:, None].expand(height, width)]
+    colours = []
+    for _ in range(3):
+        begin, end = torch.rand(2, generator=random)
+        along = ramps[int(torch.randint(2, (), generator=random))]
+        colours.append(torch.lerp(begin.expand_as(along), end.expand_as(along), along))
+    return torch.stack(colours)[None].to(canvas.device)
 
 
 def _seed(settings: RenderSettings) -> int:

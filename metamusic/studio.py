@@ -4,31 +4,51 @@ Everything a user can mend comes as a MetaMusicError with a message and a cure, 
 work has begun: an impossible region, a pack that is not whole, a disk that is full.
 """
 
+import io
+import re
 import secrets
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
 
 import metamusic
-from db import DiskFull, PresetRow, RenderRow, SongRow, Store, StoreProblem
+from db import DiskFull, PictureRow, PresetRow, RenderRow, SongRow, Store, StoreProblem
 from db.workers import worker_name
 from metamusic import packs
+from metamusic import shelf as packs_shelf
 from metamusic.effort import SECONDS_PER_LOOK, effort
-from metamusic.errors import DiskFullError, PackError, SettingsError, SongError, StoreError
-from metamusic.phrases import parse_prompts
+from metamusic.errors import DiskFullError, PackError, PictureError, SettingsError, SongError, StoreError
+from metamusic.lyrics import parse_lyrics, read_lyrics
+from metamusic.material import Material, is_digest, places, render_id_of, with_references
+from metamusic.metadata import read_settings
+from metamusic.phrases import format_prompts, parse_prompts, parse_weighted
+from metamusic.pictures import read_picture, suffix_of
 from metamusic.segments import frame_count
-from metamusic.settings import BUILT_IN_PRESETS, LARGEST_SEED, RenderSettings, database_url, home
+from metamusic.settings import BUILT_IN_PRESETS, CHECKOUT, LARGEST_SEED, RenderSettings, database_url, home
+from metamusic.shelf import ShelfItem
 from metamusic.song import SHORTEST_S, Analysis, analyse, hash_file, probe_song
+from metamusic.story import parse_story
 
 if TYPE_CHECKING:
+    from metamusic.lyrics import Line
+    from metamusic.phrases import PromptSpec
     from metamusic.plan import ExecutionPlan
+    from metamusic.story import Story
     from metamusic.worker import WorkerState
 
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+JUDGE = "judge "  # what the versions of a render call the packs that look on, before their names
+LYRICS_SUFFIXES = (".lrc", ".srt", ".csv", ".txt")
+LARGEST_SIDE = 4096  # pixels of a picture that is shown to the engine
 # What besides torch can change a picture: who decodes, listens, turns and looks.
 LIBRARIES = ("numpy", "librosa", "kornia", "open_clip_torch", "wav2clip", "imageio-ffmpeg")
 STILL_BYTES = 20_000_000  # room that a picture, its previews and checkpoints take
@@ -69,13 +89,20 @@ def add_song(store: Store, source: Path | bytes, filename: str = "") -> SongRow:
     """Look at a file, refuse it (SongError) or keep it; the same file again is the same song."""
     if isinstance(source, Path):
         return _keep_song(store, source, filename or source.name)
-    store.files.ensure_room(len(source))
-    with tempfile.TemporaryDirectory(dir=store.files.tmp) as folder:
-        path = Path(folder) / (_short(Path(filename).name) or "song")  # errors name the file as the user did
-        with store.files.new_file() as written:  # says in words what keeps it from being written
-            written.write_bytes(source)
-            written.replace(path)
+    with _on_disk(store, source, filename or "song") as path:
         return _keep_song(store, path, filename)
+
+
+@contextmanager
+def _on_disk(store: Store, content: bytes, filename: str) -> Iterator[Path]:
+    """What was dropped, as a file for a while, called as the user calls it, because errors name it so."""
+    store.files.ensure_room(len(content))
+    with tempfile.TemporaryDirectory(dir=store.files.tmp) as folder:
+        path = Path(folder) / (_short(Path(filename).name) or "file")
+        with store.files.new_file() as written:  # says in words what keeps it from being written
+            written.write_bytes(content)
+            written.replace(path)
+        yield path
 
 
 def _short(name: str) -> str:
@@ -130,30 +157,145 @@ def _song(store: Store, song_id: int) -> SongRow:
     return row
 
 
+# -- pictures -----------------------------------------------------------------------------------------
+
+
+@store_errors()
+def add_picture(store: Store, source: Path | bytes, filename: str = "") -> PictureRow:
+    """Look at a picture (or a film: its last frame), refuse it (PictureError) or keep the original file.
+
+    The same file again is the same picture.
+    """
+    if isinstance(source, Path):
+        return _keep_picture(store, source, filename or source.name)
+    if not source:
+        raise PictureError(f"{filename or 'The picture'!r} is empty.", "Choose the picture again.")
+    with _on_disk(store, source, filename or "picture") as path:
+        return _keep_picture(store, path, filename or "picture")
+
+
+def _keep_picture(store: Store, path: Path, filename: str) -> PictureRow:
+    name = Path(filename).name.encode(errors="replace").decode()  # a name on disk need not be UTF-8
+    suffix = suffix_of(path, name)
+    digest = hash_file(path)
+    if (known := store.get_picture(digest)) is not None and known.file.is_file():
+        return known
+    height, width = read_picture(path, name).shape[:2]
+    return store.add_picture(path, digest, suffix, name, width, height)
+
+
+def material_of(store: Store, settings: RenderSettings) -> Material:
+    """The pictures that a render's settings name by digest, ready for the engine; PictureError if one is gone.
+
+    Larger ones come reduced to LARGEST_SIDE pixels: no canvas is larger, and several fit into memory.
+    """
+    return Material({digest: _reduced(read_picture(_picture(store, digest, setting).file))
+                     for digest, setting in places(settings).items()})
+
+
+def _reduced(pixels: np.ndarray) -> np.ndarray:
+    """A picture, uint8 [H, W, 3], with no side longer than LARGEST_SIDE."""
+    if max(pixels.shape) <= LARGEST_SIDE:
+        return pixels
+    image = Image.fromarray(pixels)
+    image.thumbnail((LARGEST_SIDE, LARGEST_SIDE), Image.Resampling.LANCZOS)
+    return np.array(image)
+
+
+def _picture(store: Store, digest: str, setting: str) -> PictureRow:
+    """A kept picture by its digest; PictureError names the setting that asks for it."""
+    with store_errors():
+        row = store.get_picture(digest) if is_digest(digest) else None
+    if row is None or not row.file.is_file():
+        called = f" ({row.name!r})" if row else ""
+        raise PictureError(f"The picture {digest[:12]}...{called} that {setting} names is not in this data folder.",
+                           f"Give the picture's file to {setting} again, or leave it out.")
+    return row
+
+
+def _resolve_references(store: Store, settings: RenderSettings, paths_allowed: bool) -> RenderSettings:
+    """The settings with every picture by its digest, kept in the store."""
+    return with_references(settings, {reference: _found(store, reference, setting, paths_allowed)
+                                      for reference, setting in places(settings).items()})
+
+
+def _found(store: Store, reference: str, setting: str, paths_allowed: bool) -> str:
+    """The digest of what a reference names. Who may name paths could read every picture of this machine."""
+    if is_digest(reference):
+        return _picture(store, reference, setting).digest
+    if (render_id := render_id_of(reference)) is not None:
+        return add_picture(store, _made_by(store, render_id), f"render {render_id}").digest
+    if "://" in reference or reference.startswith("data:"):
+        raise PictureError(f"{setting} names an address, {_shortened(reference)!r}; nothing is fetched from the "
+                           "network.", "Save the picture and name its file.")
+    if not paths_allowed:
+        raise PictureError(f"{setting} names a file of this computer, {_shortened(reference)!r}.",
+                           "Drop the picture on the page, or write #7 for what render 7 made.")
+    return add_picture(store, Path(reference).expanduser()).digest
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _made_by(store: Store, render_id: int) -> Path:
+    """The finished picture or film of a render, also of one in the trash."""
+    row = store.get_render(render_id)
+    if row is None:
+        raise PictureError(f"There is no render {render_id} whose picture could be taken.",
+                           "Look up its number in the gallery.")
+    final = row.assets.get("final")
+    if final is None or not final.file.is_file():
+        raise PictureError(f"Render {render_id} has made no picture yet: it is {row.state}.",
+                           "Wait until it is done, or choose another.")
+    return final.file
+
+
+def names_kept_pictures(settings: RenderSettings) -> bool:
+    """Do the settings name a picture by what the store knows of it, a digest or a render?"""
+    return any(is_digest(name) or render_id_of(name) is not None for name in places(settings))
+
+
+@store_errors()
+def carry_pictures(settings: RenderSettings, source: Store, target: Store) -> RenderSettings:
+    """The settings with what they name of one store (digests, #7) copied into another; paths stay."""
+    carried = {}
+    for reference, setting in places(settings).items():
+        if is_digest(reference) or render_id_of(reference) is not None:
+            row = _picture(source, _found(source, reference, setting, paths_allowed=False), setting)
+            carried[reference] = add_picture(target, row.file, row.name).digest
+    return with_references(settings, carried)
+
+
 # -- asking for a render ------------------------------------------------------------------------------
 
 
 @store_errors()
 def submit(store: Store, song: int | Path, settings: RenderSettings, *, title: str = "",
            submit_key: str | None = None, parent_id: int | None = None, preset: str | None = None,
-           filename: str = "", claim: bool = False) -> RenderRow:
+           filename: str = "", claim: bool = False, paths_allowed: bool = False) -> RenderRow:
     """Put a render in the queue, after refusing whatever cannot be done.
 
     song: an id, or a file to keep first. submit_key: the same key again (a double click) gives the same
-    render. claim: the calling process will render it itself, with `worker.run_now`.
+    render. claim: the calling process will render it itself, with `worker.run_now`. paths_allowed: settings
+    may name files (pictures, lyrics, a story), relative to the current folder; never for what came over a
+    network.
     """
     info = packs.check(settings.pack)
+    settings = read_texts(settings, paths_allowed)
+    check_wishes(settings)
     row = _song(store, song) if isinstance(song, int) else add_song(store, song, filename)
-    resolved = resolve(settings, info)
+    resolved = resolve(_resolve_references(store, settings, paths_allowed), info)
     _check_region(row, resolved)
-    parse_prompts(resolved.text)
     frames = _frames(resolved, row.duration_s - resolved.start)
     store.files.ensure_room(_bytes_needed(resolved, frames))
-    parent = store.get_render(parent_id) if parent_id is not None else None
+    replayed = store.get_render(parent_id) if parent_id is not None else None
+    if parent_id is None:  # what a picture goes on from is its parent, but its plan is its own
+        parent_id = render_id_of(settings.init_image.strip())
     return store.add_render(
         row.id, resolved.model_dump(mode="json"), title=title or row.title, kind=resolved.kind,
-        seed=resolved.seed or 0, pack=info.name, pack_digest=info.digest, versions=versions(),
-        parent_id=parent_id, preset=preset, submit_key=submit_key, plan=parent.plan if parent else None,
+        seed=resolved.seed or 0, pack=info.name, pack_digest=info.digest, versions=versions(resolved),
+        parent_id=parent_id, preset=preset, submit_key=submit_key, plan=replayed.plan if replayed else None,
         work=effort(resolved, frames), worker=worker_name() if claim else None)
 
 
@@ -162,13 +304,85 @@ def resolve(settings: RenderSettings, info: packs.PackInfo) -> RenderSettings:
     if settings.canvas == "vqgan" and info.vqgan is None:
         raise PackError(f"Pack {info.name!r} has no VQGAN to paint with.",
                         "Choose the canvas pixels, or another pack.")
-    bank = "bank" in info.files
-    if settings.init == "nearest" and not bank:
-        raise PackError(f"Pack {info.name!r} has no bank of pictures to start from.",
-                        "Choose init random or smooth.")
     seed = secrets.randbelow(LARGEST_SEED + 1) if settings.seed is None else settings.seed
-    init = ("nearest" if bank else "random") if settings.init == "auto" else settings.init
-    return settings.changed(seed=seed, init=init)
+    return settings.changed(seed=seed, init=_beginning(settings, "bank" in info.files))
+
+
+def _beginning(settings: RenderSettings, bank: bool) -> str:
+    """How the first picture is made; refused where it cannot be."""
+    if settings.init == "auto":
+        return "image" if settings.init_image.strip() else "nearest" if bank else "random"
+    if settings.init == "nearest" and not bank:
+        raise PackError(f"Pack {settings.pack!r} has no bank of pictures to start from.",
+                        "Choose init random or smooth.")
+    if settings.init == "image" and not settings.init_image.strip():
+        raise SettingsError("The first picture is to be one of yours (init image), but init_image names none.",
+                            "Name a picture in init_image, or choose another init.")
+    if settings.init != "image" and settings.init_image.strip():
+        raise SettingsError(f"init_image names a picture to start from, but init is {settings.init}.",
+                            "Choose init image, or leave init_image empty.")
+    return settings.init
+
+
+def read_texts(settings: RenderSettings, paths_allowed: bool) -> RenderSettings:
+    """Lyrics and story that are the name of a file, as what stands in it; anything else stays as it is."""
+    lyrics = _text_of(settings.lyrics, LYRICS_SUFFIXES, "lyrics", paths_allowed)
+    story = _text_of(settings.story, (".txt",), "story", paths_allowed)
+    return settings.changed(lyrics=lyrics, story=story)
+
+
+def _text_of(text: str, suffixes: tuple[str, ...], setting: str, paths_allowed: bool) -> str:
+    name = text.strip()
+    if "\n" in name or not name.lower().endswith(suffixes):
+        return text
+    if not paths_allowed:
+        raise SettingsError(f"{setting} names a file of this computer, {_shortened(name)!r}.",
+                            "Drop the file on the page, or paste its text.")
+    path = Path(name).expanduser()
+    return read_lyrics(path) if setting == "lyrics" else _read_story(path)
+
+
+def _read_story(path: Path) -> str:
+    """The text of a story's file; how long it may be, the setting says."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise SettingsError(f"The story {str(path)!r} cannot be read: {error.strerror}.",
+                            "Check the name; it is looked for from the current folder.") from error
+    try:
+        return content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"The story {path.name!r} is not text in UTF-8.",
+                            "Save it as plain text (UTF-8) in an editor.") from error
+
+
+def check_wishes(settings: RenderSettings) -> None:
+    """Refuse texts that cannot be read and judges that cannot be had: SettingsError or PackError."""
+    parse_prompts(settings.text)
+    parse_prompts(settings.image_prompts)
+    if settings.story.strip():
+        parse_story(settings.story, settings.story_every, settings.story_fade)
+    if settings.lyrics.strip():
+        parse_lyrics(settings.lyrics)
+    for seed, _ in parse_weighted(settings.noise_prompts, "noise prompt"):
+        if not (seed.isascii() and seed.isdecimal() and int(seed) <= LARGEST_SEED):
+            raise SettingsError(f"The noise prompt {seed!r} is not a seed, a whole number from 0 to {LARGEST_SEED}.",
+                                "Write it as seed:weight, for example 7:0.5.")
+    _judges(settings)
+
+
+def _judges(settings: RenderSettings) -> list[packs.PackInfo]:
+    """The packs that look on as well, checked; the render's own pack may be named to change its weight."""
+    names = [name for name, _ in parse_weighted(settings.judges, "pack")]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise SettingsError(f"The judge {twice[0]!r} is named twice.", "Name it once, with the weight you want.")
+    return [packs.check(name) for name in names if name != settings.pack]
+
+
+def defaults_for(pack: str) -> dict[str, Any]:
+    """Settings that suit a pack better than the general ones; {} where it says none, or is not here."""
+    return next((dict(info.defaults) for info in packs.available() if info.name == pack), {})
 
 
 def _check_region(row: SongRow, settings: RenderSettings) -> None:
@@ -198,6 +412,23 @@ def estimate(store: Store, settings: RenderSettings, song_s: float) -> Estimate:
     return Estimate(past, True) if past is not None else Estimate(work * SECONDS_PER_LOOK, False)
 
 
+def layered(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings put over one another, later ones win: over what suits their pack, the layers in their order.
+
+    Who names a picture to start from means to start from it, whatever a layer below says of the start; and who
+    names another start does not mean the picture of a layer below.
+    """
+    values: dict[str, Any] = {}
+    pack = next((layer["pack"] for layer in reversed(layers) if layer.get("pack")), RenderSettings.parse({}).pack)
+    for layer in (defaults_for(str(pack)), *layers):
+        if layer.get("init_image") and "init" not in layer:
+            values["init"] = "image"
+        if "init" in layer and layer["init"] != "image" and "init_image" not in layer:
+            values.pop("init_image", None)
+        values |= layer
+    return values
+
+
 # -- once more, and what would differ -----------------------------------------------------------------
 
 
@@ -213,10 +444,28 @@ def run_again(store: Store, render_id: int, *, submit_key: str | None = None) ->
                   parent_id=past.id, preset=past.preset)
 
 
+@store_errors()
+def continue_from(store: Store, render_id: int) -> RenderSettings:
+    """The settings of a render, to go on painting at its picture (of a film: its last frame), with a new seed."""
+    past = _render(store, render_id)
+    _made_by(store, render_id)
+    return settings_of(past).changed(init="image", init_image=f"#{render_id}", seed=None)
+
+
+@store_errors()
+def settings_from(store: Store, source: Path | bytes, filename: str = "") -> RenderSettings:
+    """The settings in a JSON file, or in a picture or film that MetaMusic made; SettingsError if there are none."""
+    if isinstance(source, Path):
+        return read_settings(source)
+    with _on_disk(store, source, filename or "settings") as path:
+        return read_settings(path)
+
+
 def what_differs(store: Store, render_id: int) -> list[str]:
     """One sentence for each thing that keeps Run again from giving the same pixels; none if nothing does."""
     past = _render(store, render_id)
-    found = [*_weights_differ(past), *_plan_differs(past), *_libraries_differ(past)]
+    found = [*_weights_differ(past), *judges_differ(past), *_plan_differs(past), *_libraries_differ(past),
+             *_pictures_differ(store, past)]
     return found if past.song.file.is_file() else [*found, "The song's file is missing."]
 
 
@@ -236,6 +485,32 @@ def _weights_differ(past: RenderRow) -> Iterator[str]:
         return
     if not same:
         yield f"The weights of pack {past.pack!r} are others now."
+
+
+def judges_differ(past: RenderRow) -> Iterator[str]:
+    """One sentence for each judge of a render whose weights are not here any more, or others."""
+    for key, digest in past.versions.items():
+        if not key.startswith(JUDGE):
+            continue
+        name = key.removeprefix(JUDGE)
+        try:
+            if packs.check(name).digest[:16] != digest:
+                yield f"The weights of judge {name!r} are others now."
+        except PackError as error:
+            yield str(error)
+
+
+def _pictures_differ(store: Store, past: RenderRow) -> Iterator[str]:
+    try:
+        named = places(settings_of(past))
+    except SettingsError as error:
+        yield error.message
+        return
+    for digest, setting in named.items():
+        try:
+            _picture(store, digest, setting)
+        except PictureError as error:
+            yield error.message
 
 
 def _plan_differs(past: RenderRow) -> Iterator[str]:
@@ -271,9 +546,44 @@ def _installed(library: str) -> str:
         return "none"
 
 
-def versions() -> dict[str, str]:
-    """MetaMusic's version and those of the libraries that can change a picture (torch is in the plan)."""
-    return {"metamusic": metamusic.__version__, **{name: _installed(name) for name in LIBRARIES}}
+def versions(settings: RenderSettings | None = None) -> dict[str, str]:
+    """MetaMusic's version and commit, and those of the libraries that can change a picture (torch is in the plan).
+
+    With settings, also which weights their judges have: "judge NAME" -> beginning of its digest.
+    """
+    judges = {f"{JUDGE}{info.name}": info.digest[:16] for info in _judges(settings)} if settings else {}
+    return {"metamusic": metamusic.__version__, "commit": _commit(),
+            **{name: _installed(name) for name in LIBRARIES}, **judges}
+
+
+@cache
+def _commit() -> str:
+    """The git commit of the checkout this runs from, "" if it is none."""
+    return commit_of(CHECKOUT)
+
+
+def commit_of(checkout: Path) -> str:
+    """The commit that is checked out in a folder, as git's own files tell; "" where they do not."""
+    try:
+        folder = checkout / ".git"
+        if folder.is_file():  # a worktree, or a submodule: its git folder lies elsewhere
+            folder = checkout / folder.read_text().partition("gitdir:")[2].strip()
+        head = (folder / "HEAD").read_text().strip()
+        return head if _COMMIT.fullmatch(head) else _commit_at(folder, head.removeprefix("ref: "))
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _commit_at(folder: Path, ref: str) -> str:
+    """Where a branch stands. Worktrees share branches; old ones are packed into one file."""
+    shared = folder / "commondir"
+    folder = folder / shared.read_text().strip() if shared.is_file() else folder
+    if (folder / ref).is_file():
+        lines = [(folder / ref).read_text().strip()]
+    else:
+        lines = [line.split()[0] for line in (folder / "packed-refs").read_text().splitlines()
+                 if line.endswith(f" {ref}")]
+    return next((line for line in lines if _COMMIT.fullmatch(line)), "")
 
 
 # -- presets ------------------------------------------------------------------------------------------
@@ -370,3 +680,96 @@ def stop_worker(store: Store) -> None:
 
     worker.stop(store)
 
+
+# -- for the form -------------------------------------------------------------------------------------
+
+
+def prompts_of(line: str) -> "tuple[PromptSpec, ...]":
+    """The prompts of a line: words, or references to pictures. SettingsError as `parse_prompts`."""
+    return parse_prompts(line)
+
+
+def prompt_line(specs: "Iterable[PromptSpec]") -> str:
+    """The line that `prompts_of` reads as these."""
+    return format_prompts(specs)
+
+
+def lyrics_lines(text: str) -> "tuple[Line, ...]":
+    """Timed lyrics line by line, times in seconds of the song; SettingsError with the number of a bad line."""
+    return parse_lyrics(text) if text.strip() else ()
+
+
+def lyrics_of_file(content: bytes, filename: str) -> str:
+    """The lyrics in a file somebody dropped, as text; SettingsError if it holds none."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / (_short(Path(filename).name) or "lyrics.txt")
+        path.write_bytes(content)
+        return read_lyrics(path)
+
+
+def story_of(text: str, every_s: float, fade_s: float) -> "Story":
+    """A story's scenes; SettingsError with the number of a bad line."""
+    return parse_story(text, every_s, fade_s)
+
+
+@lru_cache(maxsize=128)
+def thumbnail(file: Path, side: int = 192) -> bytes:
+    """A kept picture, at most `side` pixels wide and high, as WebP; PictureError if it cannot be read."""
+    small, buffer = Image.fromarray(read_picture(file)), io.BytesIO()
+    small.thumbnail((side, side))
+    small.save(buffer, "WEBP", quality=80)
+    return buffer.getvalue()
+
+
+def packs_folder() -> tuple[Path, int]:
+    """The folder of all packs, and how many bytes are free on its disk."""
+    folder = packs.checkpoints()
+    there = next(place for place in (folder, *folder.parents) if place.is_dir())
+    return folder, shutil.disk_usage(there).free
+
+
+def make_pack(name: str, files: Mapping[str, Path], **said: str | None) -> str:
+    """Make a pack of one's own weights; a sentence when it is ready, PackError where it cannot be.
+
+    files: role -> path; vqgan, vqgan_config, clip, wav2clip, as far as there are any. said: what the files do
+    not prove, as `packs.import_pack` takes it: clip_model, space, title, licence.
+    """
+    given: dict[str, Any] = {**files, **said}
+    info = packs.import_pack(name, **given)
+    return f"{info.name} is ready, space {info.space}."
+
+
+# -- packs --------------------------------------------------------------------------------------------
+
+
+def shelf() -> list[ShelfItem]:
+    """Every pack that is here or in the catalogue, the usable ones first; cheap enough to ask each second."""
+    return packs_shelf.items()
+
+
+def get_pack(name: str) -> ShelfItem:
+    """Begin to fetch a pack in the background, or go on after a pause; PackError or DiskFullError at once
+    where it cannot be done. The shelf tells how far it is."""
+    return packs_shelf.start(name)
+
+
+def pause_pack(name: str) -> ShelfItem:
+    """Stop fetching and keep what has come; `get_pack` goes on from there."""
+    return packs_shelf.pause(name)
+
+
+def remove_pack(name: str) -> None:
+    """Remove a pack's folder and what has come of its files; MetaMusic's own sketch pack is refused."""
+    packs_shelf.remove(name)
+
+
+def verify_pack(name: str) -> str:
+    """Read every byte of a pack again; a sentence that all is well, or PackError saying what is not."""
+    return packs_shelf.verify(name)
+
+
+def import_pack_files(paths: Sequence[Path], *, chosen: str = "") -> list[str]:
+    """Recognise weights by their content and complete the packs of the catalogue that they belong to; one
+    sentence for each file. `chosen`: the pack they are said to be of, where content leaves it open."""
+    brought = packs_shelf.bring(paths, chosen=chosen)
+    return [*brought.said, *brought.refused]

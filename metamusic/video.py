@@ -9,7 +9,9 @@ Letters: H W pixels; frames are uint8 [H, W, 3], RGB.
 import os
 import re
 import subprocess
+from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -148,23 +150,26 @@ def join_chunks(chunks: Sequence[Path | str], song_path: Path | str, start_s: fl
         raise EncodingError("There is nothing to join: not one chunk was encoded.", "Render the film again.")
     out = Path(out)
     partial, listing = _partial(out), out.with_name(f".{out.name}.chunks")
+    notes = out.with_name(f".{out.name}.notes")  # a file: the words of a command line are counted, and few
     # The sound comes with a run-up of up to a second, which the filter cuts off again: see song.py.
     runup = min(PREROLL_S, start_s)
     jump = ["-ss", f"{start_s - runup:.6f}"] if start_s > runup else []
     try:
         listing.write_text(_concat_list(chunks), encoding="utf-8")
+        notes.write_text(_note(metadata), encoding="utf-8", newline="\n")
         status, _, log = ffmpeg.run([
             "-y", *ffmpeg.source(listing, "-f", "concat", "-safe", "0"),
-            *ffmpeg.source(song_path, *jump),
+            *ffmpeg.source(song_path, *jump), *ffmpeg.source(notes, "-f", "ffmetadata"),
             "-map", "0:v:0", "-c:v", "copy", "-bsf:v", _EVEN_CLOCK,
             "-map", "1:a:0", "-filter:a", _sound_filter(runup, duration_s), "-c:a", "aac", "-b:a", SOUND_BITS,
-            "-map_metadata", "-1", "-map_chapters", "-1", "-metadata", f"comment={metadata}",
+            "-map_metadata", "2", "-map_metadata:s", "-1", "-map_chapters", "-1",
             "-movflags", "+faststart", "-f", "mp4", ffmpeg.spell(partial)])
         if status:
             raise _refusal(log, "The film could not be joined with its sound")
         _settle(partial, out)
     finally:
         listing.unlink(missing_ok=True)
+        notes.unlink(missing_ok=True)
         partial.unlink(missing_ok=True)
 
 
@@ -215,6 +220,16 @@ def first_frame(path: Path | str) -> np.ndarray:
     return read_frame(path, 0.0)
 
 
+def last_frame(path: Path | str) -> np.ndarray:
+    """How a film ends, uint8 [H, W, 3]; EncodingError where it cannot be decoded."""
+    with suppress(EncodingError):  # a film whose clock is odd, or that cannot be searched
+        if found := deque(_pictures(path, before=["-sseof", "-4"]), maxlen=1):
+            return found[0]
+    if found := deque(_pictures(path), maxlen=1):
+        return found[0]
+    raise EncodingError(f"{Path(path).name} has no frame.")
+
+
 def read_comment(path: Path | str) -> str | None:
     """The comment a media file carries, or None."""
     _, output, _ = ffmpeg.run([*ffmpeg.source(path), "-f", "ffmetadata", "pipe:1"])
@@ -257,6 +272,12 @@ def _concat_list(chunks: Sequence[Path | str]) -> str:
     """The list that ffmpeg's concat reads: quoted as in a shell, a quote itself as '\\''."""
     quoted = (ffmpeg.spell(chunk).replace("'", r"'\''") for chunk in chunks)
     return "ffconcat version 1.0\n" + "".join(f"file '{name}'\n" for name in quoted)
+
+
+def _note(comment: str) -> str:
+    """A film's comment as ffmpeg's ffmetadata reads it, with what means something there escaped."""
+    escaped = re.sub(r"([\\=;#\n\r])", r"\\\1", comment)
+    return f";FFMETADATA1\ncomment={escaped}\n"
 
 
 def _sound_filter(runup: float, duration_s: float) -> str:

@@ -6,6 +6,12 @@ a published model: middle attention runs through PyTorch's fused kernel, the num
 setting (taming fixes it at 32, too many for a small model), and a small model may look at the picture
 with p x p neighbouring pixels folded into channels.
 
+Two kinds of codebook were published. `vq` takes the entry nearest to what the encoder says. `gumbel`
+scores every entry by a 1x1 convolution and takes the best; taming adds Gumbel noise to the scores also
+when it only encodes, so that a picture has other codes each time, and here it has not: the same picture
+always becomes the same codes. Either way a latent that is being optimised lives among the entries, and
+its nearest entry is painted.
+
 Pictures are float in [0, 1] outside; [-1, 1] is known only here.
 Letters: B batch, D embed_dim, H W pixels, h w latent cells, K codebook entries.
 """
@@ -13,12 +19,14 @@ Letters: B batch, D embed_dim, H W pixels, h w latent cells, K codebook entries.
 import importlib.util
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
+import yaml
 from taming.modules.vqvae.quantize import VectorQuantizer
 from torch import Tensor, nn
 
@@ -38,7 +46,7 @@ class VQGANConfig:
     `unshuffle` p folds p x p pixels into channels before the encoder and unfolds them after the
     decoder: 1 for every published model. `mid_attention` off leaves out the attention between the
     middle blocks, whose cost grows with the fourth power of the picture's side: at 256 px with cells
-    of 4 px it took a third of a decode, and more before it was fused.
+    of 4 px it took a third of a decode, and more before it was fused. `kind`: how pictures become codes.
     """
 
     ch: int = 128
@@ -52,11 +60,24 @@ class VQGANConfig:
     unshuffle: int = 1
     norm_groups: int = 32
     mid_attention: bool = True
+    kind: Literal["vq", "gumbel"] = "vq"
 
     def __post_init__(self) -> None:
         # JSON knows lists only; a tuple keeps the config hashable.
         object.__setattr__(self, "ch_mult", tuple(self.ch_mult))
         object.__setattr__(self, "attn_resolutions", tuple(self.attn_resolutions))
+        if self.kind not in ("vq", "gumbel"):
+            raise ValueError(f"there are VQGANs of the kinds vq and gumbel, not {self.kind}")
+        if self.kind == "gumbel" and self.embed_dim != self.z_channels:
+            # Its scores are read from what quant_conv gives, which therefore has both widths.
+            raise ValueError(f"a Gumbel VQGAN has embed_dim {self.embed_dim} equal to z_channels {self.z_channels}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for a pack's manifest; a VQ model's are those of manifests before there were two kinds."""
+        values = asdict(self)
+        if self.kind == "vq":
+            del values["kind"]
+        return values
 
     @property
     def cell(self) -> int:
@@ -76,7 +97,8 @@ class VQGAN(nn.Module):
         self.cell = config.cell
         self.embed_dim = config.embed_dim
         self.encoder, self.decoder = _towers(config)
-        self.quantize = VectorQuantizer(config.n_embed, config.embed_dim, beta=0.25)
+        self.quantize = (_Gumbel(config) if config.kind == "gumbel"
+                         else VectorQuantizer(config.n_embed, config.embed_dim, beta=0.25))
         self.quant_conv = nn.Conv2d(config.z_channels, config.embed_dim, 1)
         self.post_quant_conv = nn.Conv2d(config.embed_dim, config.z_channels, 1)
         self._norms: tuple[int, Tensor] | None = None
@@ -91,15 +113,21 @@ class VQGAN(nn.Module):
         """
         with torch.device("meta"):
             model = cls(config)
-        model.load_state_dict(_checked(model.state_dict(), state), assign=True)
+        weights = {name: value.float() for name, value in _checked(model.state_dict(), state).items()}
+        model.load_state_dict(weights, assign=True)
         return model.requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     # -- pictures and latents -------------------------------------------------------------------------
 
     def encode(self, pictures: Tensor) -> Tensor:
-        """Latents [B, D, h, w] of pictures [B, 3, H, W] in [0, 1]; H and W are multiples of `cell`."""
+        """Latents [B, D, h, w] of pictures [B, 3, H, W] in [0, 1]; H and W are multiples of `cell`.
+
+        Of a `gumbel` model these are codebook entries already, and no gradient passes: what its encoder
+        says is not a place among the entries but what their scores are made from.
+        """
         folded = F.pixel_unshuffle(pictures * 2 - 1, self.config.unshuffle)
-        return self.quant_conv(self.encoder(folded.contiguous(memory_format=torch.channels_last)))
+        latent = self.quant_conv(self.encoder(folded.contiguous(memory_format=torch.channels_last)))
+        return self.lookup(self.quantize.best(latent)) if isinstance(self.quantize, _Gumbel) else latent
 
     def decode(self, latent: Tensor) -> Tensor:
         """Pictures [B, 3, H, W] in [0, 1] of quantised latents [B, D, h, w]; see `clamp_with_grad`."""
@@ -114,7 +142,8 @@ class VQGAN(nn.Module):
     @property
     def codebook(self) -> Tensor:
         """[K, D]"""
-        return self.quantize.embedding.weight
+        entries = self.quantize.embed if isinstance(self.quantize, _Gumbel) else self.quantize.embedding
+        return entries.weight
 
     @property
     def low(self) -> Tensor:
@@ -153,6 +182,23 @@ class VQGAN(nn.Module):
         return self._norms[1]
 
 
+class _Gumbel(nn.Module):
+    """The codebook of a `gumbel` model, under the names of the published checkpoints (taming's GumbelQuantize)."""
+
+    def __init__(self, config: VQGANConfig) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(config.z_channels, config.n_embed, 1)
+        self.embed = nn.Embedding(config.n_embed, config.embed_dim)
+
+    @torch.no_grad()
+    def best(self, latent: Tensor) -> Tensor:
+        """Code of the highest score, int64 [B, h, w], for what the encoder says [B, D, h, w]."""
+        weight, bias = self.proj.weight.flatten(1), self.proj.bias
+        cells = latent.permute(0, 2, 3, 1).reshape(-1, latent.shape[1])  # [B h w, D]
+        best = [F.linear(some, weight, bias).argmax(1) for some in cells.split(CELLS_AT_ONCE)]
+        return torch.cat(best).view(len(latent), *latent.shape[2:])
+
+
 class _StraightThrough(torch.autograd.Function):
     """Forward the quantised latent, backward the identity (Bengio et al. 2013)."""
 
@@ -188,6 +234,133 @@ def clamp_with_grad(values: Tensor, low: float, high: float) -> Tensor:
     return _ClampWithGrad.apply(values, low, high)
 
 
+# -- configurations as they were published -------------------------------------------------------------
+
+# Classes of taming that a configuration may name, by the last part of the name; none is imported.
+_KINDS: dict[str, Literal["vq", "gumbel"]] = {"VQModel": "vq", "VQNoDiscModel": "vq", "GumbelVQ": "gumbel"}
+
+# What a ddconfig may say and how it must say it; None is free. Dropout does nothing at inference.
+_DDCONFIG: dict[str, Any] = {
+    "double_z": False, "in_channels": 3, "out_ch": 3, "resamp_with_conv": True, "give_pre_end": False,
+    **dict.fromkeys(("ch", "ch_mult", "num_res_blocks", "attn_resolutions", "z_channels", "resolution", "dropout"))}
+_NEEDED = ("ch", "ch_mult", "num_res_blocks", "attn_resolutions", "z_channels", "resolution")
+LONGEST_YAML = 1_000_000  # bytes
+
+
+def vqgan_config(path: Path) -> VQGANConfig:
+    """The shape in a configuration as the VQGANs were published with (.yaml).
+
+    Understands VQModel, GumbelVQ and Net2NetTransformer, whose first stage is one of the others. The
+    classes it names are never imported. Raises PackError naming what is missing, unknown or another
+    network than taming's.
+    """
+    model = _part(_yaml(path).get("model"), "model", path)
+    name, params = _target(model), _part(model.get("params"), "model.params", path)
+    if name == "Net2NetTransformer":
+        stage = _part(params.get("first_stage_config"), "model.params.first_stage_config", path)
+        name, params = _target(stage), _part(stage.get("params"), "first_stage_config.params", path)
+    if name not in _KINDS:
+        raise _unusable(path, f"it describes a {name or 'nameless model'}, and MetaMusic knows "
+                              f"{', '.join(_KINDS)} and Net2NetTransformer")
+    if params.get("remap") is not None:
+        raise _unusable(path, "it leaves out part of its codebook (remap)")
+    shape = _ddconfig(_part(params.get("ddconfig"), "ddconfig", path), path)
+    try:
+        return VQGANConfig(**shape, n_embed=int(params["n_embed"]), embed_dim=int(params["embed_dim"]),
+                           kind=_KINDS[name])
+    except KeyError as error:
+        raise _unusable(path, f"it lacks {error}") from None
+    except (TypeError, ValueError) as error:
+        raise _unusable(path, str(error)) from error
+
+
+def _yaml(path: Path) -> Mapping[str, Any]:
+    try:
+        if path.stat().st_size > LONGEST_YAML:
+            raise _unusable(path, "it is far too long")
+        return _part(yaml.safe_load(path.read_text(encoding="utf-8")), "everything", path)
+    except FileNotFoundError:
+        raise PackError(f"There is no file {path}.", "Check the name.") from None
+    except OSError as error:
+        raise PackError(f"{path} cannot be read: {error}.", "Name the configuration of a VQGAN (.yaml).") from error
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise _unusable(path, " ".join(str(error).split())[:200]) from error
+
+
+def _part(value: Any, name: str, path: Path) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise _unusable(path, f"expected names and values under {name}, got {type(value).__name__}")
+    return value
+
+
+def _target(model: Mapping[str, Any]) -> str:
+    return str(model.get("target", "")).rpartition(".")[2]
+
+
+def _ddconfig(values: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """The fields of VQGANConfig among them; PackError for another network than the published ones."""
+    for name, value in values.items():
+        if name not in _DDCONFIG:
+            raise _unusable(path, f"ddconfig has {name!r}, which taming's networks do not know")
+        if _DDCONFIG[name] is not None and value != _DDCONFIG[name]:
+            raise _unusable(path, f"ddconfig has {name} {value!r}; only {_DDCONFIG[name]!r} is possible")
+    if missing := [name for name in _NEEDED if name not in values]:
+        raise _unusable(path, f"ddconfig lacks {', '.join(missing)}")
+    try:
+        return {name: (tuple(map(int, values[name])) if isinstance(values[name], list) else int(values[name]))
+                for name in _NEEDED}
+    except (TypeError, ValueError) as error:
+        raise _unusable(path, f"ddconfig: {error}") from error
+
+
+def _unusable(path: Path, reason: str) -> PackError:
+    return PackError(f"{path} is not the configuration of a VQGAN that MetaMusic can use: {reason}.",
+                     "Take the .yaml that was published beside the checkpoint.")
+
+
+def config_of(state: Mapping[str, Tensor]) -> VQGANConfig:
+    """The shape of a published VQGAN, read off its weights; PackError if they are not one's.
+
+    Only the resolution it was trained at is not among them: 256 is taken, which no other published
+    model differs from, and which is only used to say where the attention sits.
+    """
+    try:
+        gumbel = "quantize.embed.weight" in state
+        entries = state["quantize.embed.weight" if gumbel else "quantize.embedding.weight"]
+        levels = _count(state, "encoder.down.{}.block.0.conv1.weight")
+        ch, colours = state["encoder.conv_in.weight"].shape[:2]
+        if colours != 3:
+            raise PackError(f"These weights are of a VQGAN for pictures of {colours} channels, not 3.",
+                            "Name the VQGAN's configuration as well, or another VQGAN.")
+        widths = [len(state[f"encoder.down.{level}.block.0.conv1.weight"]) for level in range(levels)]
+        return VQGANConfig(
+            ch=ch, ch_mult=tuple(width // ch for width in widths),
+            num_res_blocks=_count(state, "encoder.down.0.block.{}.conv1.weight"),
+            attn_resolutions=tuple(256 // 2**level for level in range(levels)
+                                   if f"encoder.down.{level}.attn.0.q.weight" in state),
+            z_channels=len(state["encoder.conv_out.weight"]), resolution=256, n_embed=entries.shape[0],
+            embed_dim=entries.shape[1], kind="gumbel" if gumbel else "vq")
+    except (KeyError, ValueError, IndexError) as error:
+        raise PackError(f"These are not the weights of a VQGAN as they were published: {error}.",
+                        "Name the VQGAN's configuration as well, or another VQGAN.") from error
+
+
+def _count(state: Mapping[str, Tensor], pattern: str) -> int:
+    number = 0
+    while pattern.format(number) in state:
+        number += 1
+    return number
+
+
+def fitting(config: VQGANConfig, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights among `state` that a VQGAN of this shape has, in their own precision.
+
+    Raises PackError naming what is missing, unknown or of another shape.
+    """
+    with torch.device("meta"):
+        return _checked(VQGAN(config).state_dict(), state)
+
+
 def _checked(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The weights that the model wants, or a PackError that names what does not fit."""
     weights = {name: value for name, value in state.items() if not name.startswith(TRAINING_ONLY)}
@@ -200,7 +373,7 @@ def _checked(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dic
         if value.shape != expected[name].shape:
             raise PackError(f"The VQGAN weight {name} should have shape {tuple(expected[name].shape)}, "
                             f"not {tuple(value.shape)}.", cure)
-    return {name: value.float() for name, value in weights.items()}
+    return weights
 
 
 def _listed(names: set[str], most: int = 5) -> str:

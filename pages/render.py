@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from pages.parts import actions, easel, facts, header, lines, numbers, problem, stage, store
+from pages.parts import actions, easel, facts, header, lines, lyrics, numbers, pictures, problem, stage, store
 
 render = store.open_store().get_render(numbers.from_url("id") or 0)
 
@@ -17,11 +17,13 @@ else:
         if render.active:
             easel.draw(render.id)
         elif "final" in render.assets:
-            stage.show(render, render.song.analysis, key=f"stage_{render.id}")
+            stage.show(render, render.song.analysis, key=f"stage_{render.id}",
+                       lines=lyrics.spans_or_none(render.settings.get("lyrics") or ""))
         else:
             header.without_picture(render)
     with beside:
         header.draw(render)
+        pictures.strip(render.settings)
         actions.draw(render)
         losses = (render.progress or {}).get("losses") or []
         if not render.active and len(losses) > 2:

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from metamusic import studio
-from pages.parts import easel, form, gauge, grid, problem, songs, store
+from pages.parts import easel, fields, form, gauge, grid, presets, problem, sections, songs, store
 
 
 @problem.kept("desk")
@@ -24,18 +24,19 @@ def desk() -> None:
     if song is None:
         return
     songs.draw_region(song)
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        form.field("kind")
-        form.draw_presets()
-    form.draw_unreadable_presets()
-    form.field("text")
+    fields.draw("text")
+    sections.draw_what()
+    with st.container(horizontal=True, vertical_alignment="center"):
+        fields.draw("kind")
+        presets.draw()
+    presets.draw_unreadable()
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
         sent = st.button("Render", type="primary", icon=":material/brush:", on_click=render, key="go_render")
         gauge.draw(song)
     form.draw_changes()
     with st.expander("Settings", key="more", on_change="rerun") as more:
         if more.open:
-            form.draw_groups()
+            sections.draw_how()
     if sent and not refused:
         st.rerun()  # the easel stands outside of this fragment
 

@@ -15,7 +15,7 @@ from metamusic import packs
 from metamusic.cutouts import CUTOUTS
 from metamusic.errors import MetaMusicError
 from metamusic.events import Started, Step
-from metamusic.metadata import read_png, read_video
+from metamusic.metadata import read_png, read_record, read_settings, read_video
 from metamusic.render import render
 from metamusic.settings import CHECKOUT, RenderSettings
 from metamusic.song import load_song
@@ -79,11 +79,12 @@ def test_a_picture_carries_its_settings_and_they_give_it_again(song, tmp_path):
 def test_a_two_second_film_is_in_step_with_its_sound(song, tmp_path):
     events = []
     film = metamusic.generate_video(song, tmp_path / "film.mp4", duration=2.0, start=1.0, fps=6, chunk=0.5,
-                                    steps_per_frame=1, seed=0, on_event=events.append, **SMALL)
+                                    steps_per_frame=1, seed=0, on_event=events.append, sidecar=True, **SMALL)
     facts = probe_video(film.path)
     assert (facts.frames, facts.fps, facts.width, facts.height) == (12, 6, 96, 96) and facts.has_audio
     check_in_step(film.path, 6)
     assert RenderSettings.parse(read_video(film.path)["settings"]) == film.settings
+    assert read_settings(tmp_path / "film.json") == film.settings == read_settings(film.path)
     assert next(e for e in events if isinstance(e, Started)).frames == 12
     frames = np.stack(list(decode_frames(film.path))).astype(int)
     assert len(frames) == 12 and np.abs(np.diff(frames, axis=0)).mean() > 0.2
@@ -117,7 +118,19 @@ def test_a_settings_file_and_flags_go_together(song, tmp_path):
 
 @pytest.mark.parametrize(("arguments", "culprit"), [
     (["image", "missing.mp3", "-o", "x.png"], "missing.mp3"),
-    (["image", "{song}", "-o", "x.jpg"], ".png"),
+    (["image", "{song}", "-o", "x.gif"], ".png or .jpg"),
+    (["video", "{song}", "-o", "x.png"], ".mp4"),
+    (["image", "{song}", "-o", "x.png", "--settings", "{text}"], "notes.mp3"),
+    (["image", "{song}", "-o", "x.png", "--settings", "nowhere.png"], "no such file"),
+    (["image", "{song}", "-o", "x.png", "--target", "nowhere.png"], "nowhere.png"),
+    (["image", "{song}", "-o", "x.png", "--init-image", "{text}"], "no picture"),
+    (["image", "{song}", "-o", "x.png", "--init", "image"], "init_image"),
+    (["image", "{song}", "-o", "x.png", "--image-prompts", "#99"], "render 99"),
+    (["image", "{song}", "-o", "x.png", "--image-prompts", "https://x.org/a.png"], "network"),
+    (["image", "{song}", "-o", "x.png", "--lyrics", "nowhere.lrc"], "nowhere.lrc"),
+    (["image", "{song}", "-o", "x.png", "--story", "0:00 a {{colour=1}}"], "colour"),
+    (["image", "{song}", "-o", "x.png", "--judges", "sketch | sketch"], "twice"),
+    (["settings", "--from", "{text}"], "notes.mp3"),
     (["image", "{song}", "-o", "no/such/folder/x.png"], "folder"),
     (["image", "{song}", "-o", "x.png", "--width", "0"], "width"),
     (["image", "{song}", "-o", "x.png", "--width", "10000"], "width"),
@@ -150,3 +163,39 @@ def test_python_refuses_with_the_same_words(song, tmp_path):
 def test_settings_print_as_json():
     run = command("settings")
     assert RenderSettings.from_json(run.stdout) == RenderSettings()
+
+
+def test_pictures_lyrics_and_a_story_go_in_from_the_shell_and_come_back_out_of_a_jpeg(song, tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    ramp = np.linspace(0, 255, 64).astype(np.uint8)
+    Image.fromarray(np.dstack(np.broadcast_arrays(ramp[:, None], ramp, 255 - ramp))).save(home / "sea pic.png")
+    (home / "words.lrc").write_text("[0:00.00] hello darkness\n[0:02.00] my old friend\n")
+    (home / "story.txt").write_text("0:00 an owl\n0:02 a fox {audio_weight=0.5}\n")
+    first = command("image", song, "-o", "one.jpg", "--sidecar", "--steps", 6, "--width", 96, "--height", 96,
+                    "--cutouts", 4, "--image-prompts", "sea pic.png:0.5 @ left", "--target", "sea pic.png",
+                    "--init-image", "sea pic.png", "--lyrics", "words.lrc", "--story", "story.txt")
+    assert first.returncode == 0, first.stderr
+    record = read_record(home / "one.jpg")
+    settings = RenderSettings.parse(record["settings"])
+    assert settings.lyrics.startswith("[0:00.00] hello") and "a fox" in settings.story
+    assert settings.init == "image" and settings.target == settings.init_image and len(settings.target) == 64
+    assert json.loads((home / "one.json").read_text(encoding="utf-8")) == record
+    assert pixels(home / "one.jpg").shape == (96, 96, 3) and "commit" in record["versions"]
+    printed = command("settings", "--from", "one.jpg")
+    assert RenderSettings.from_json(printed.stdout) == settings
+    again = command("image", song, "-o", "two.jpg", "--settings", "one.json")
+    assert again.returncode == 0, again.stderr
+    assert np.array_equal(pixels(home / "one.jpg"), pixels(home / "two.jpg"))
+    onward = command("image", song, "-o", "three.png", "--settings", "one.jpg", "--init-image", "#1", "--no-keep",
+                     "--target", "")
+    assert onward.returncode == 0, onward.stderr
+    from metamusic import studio
+
+    store = studio.open_store()
+    assert store.list_renders().total == 2 and len(store.list_pictures()) == 2
+    store.close()
+    elsewhere = command("image", song, "-o", tmp_path / "four.png", "--settings", home / "one.jpg",
+                        METAMUSIC_HOME=str(tmp_path / "other"))
+    assert elsewhere.returncode == 2 and settings.target[:12] in elsewhere.stderr
+    assert "not in this data folder" in elsewhere.stderr and "image_prompts" in elsewhere.stderr

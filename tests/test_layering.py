@@ -13,7 +13,8 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 LIGHT = ["metamusic", "metamusic.api", "metamusic.cli", "metamusic.effort", "metamusic.errors",
          "metamusic.events", "metamusic.metadata", "metamusic.packs", "metamusic.phrases", "metamusic.plan",
          "metamusic.formula", "metamusic.envelopes", "metamusic.lyrics", "metamusic.story", "metamusic.pictures",
-         "metamusic.material", "metamusic.catalogue", "metamusic.downloads", "metamusic.weights",
+         "metamusic.material", "metamusic.catalogue", "metamusic.downloads", "metamusic.recognition",
+         "metamusic.shelf", "metamusic.weights",
          "metamusic.segments", "metamusic.settings", "metamusic.song", "metamusic.studio", "metamusic.video",
          "metamusic.worker", "db"]
 
@@ -21,7 +22,8 @@ LIGHT = ["metamusic", "metamusic.api", "metamusic.cli", "metamusic.effort", "met
 ENGINE = ["errors", "settings", "events", "randomness", "effort", "ffmpeg", "formula", "phrases", "lyrics", "story",
           "segments", "song", "envelopes", "video", "pictures", "material", "metadata", "motion", "plan",
           "optimisers", "vqgan", "prompt", "cutouts", "perceptor", "weights", "catalogue", "packs", "downloads",
-          "judges", "canvas", "masks", "targets", "start", "scenery", "render"]
+          "recognition", "shelf", "judges", "canvas", "memory", "masks", "looking", "targets", "start", "scenery", "job",
+          "painter", "render"]
 DOORS = ("metamusic.studio", "metamusic.worker")
 ABOVE = (*DOORS, "metamusic.api", "metamusic.cli", "metamusic.cli_packs", "metamusic.__main__", "metamusic.sketch")
 PAGES_MAY = ("metamusic.studio", "metamusic.settings", "metamusic.errors", "db", "pages")

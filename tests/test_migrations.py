@@ -19,8 +19,8 @@ NEXT = '''
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "9000"
+down_revision = "0002"
 
 
 def upgrade() -> None:
@@ -34,7 +34,7 @@ def later(tmp_path, monkeypatch):
     """As if the code had one migration more, one that makes the table of songs anew."""
     scripts = tmp_path / "migrations"
     shutil.copytree(migrations.SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
-    (scripts / "versions" / "0002_composer.py").write_text(NEXT)
+    (scripts / "versions" / "9000_composer.py").write_text(NEXT)
 
     def apply():
         monkeypatch.setattr(migrations, "SCRIPTS", scripts)
@@ -77,12 +77,34 @@ def test_an_upgrade_keeps_the_rows_and_backs_them_up_first(tmp_path, tune, later
     filled(tmp_path / "data", tune)
     later()
     Store.open(tmp_path / "data").close()
-    assert scalar(tmp_path / "data", "SELECT version_num FROM alembic_version") == "0002"
+    assert scalar(tmp_path / "data", "SELECT version_num FROM alembic_version") == "9000"
     assert scalar(tmp_path / "data", "SELECT count(*) FROM renders") == 1, "remaking songs must not cascade"
     assert scalar(tmp_path / "data", "SELECT composer IS NULL FROM songs") == 1
-    with sqlite3.connect(tmp_path / "data" / "backups" / "before-0002.sqlite3") as backup:
-        assert backup.execute("SELECT version_num FROM alembic_version").fetchone() == ("0001",)
+    with sqlite3.connect(tmp_path / "data" / "backups" / "before-9000.sqlite3") as backup:
+        assert backup.execute("SELECT version_num FROM alembic_version").fetchone() == ("0002",)
         assert backup.execute("SELECT title FROM renders").fetchone() == ("x",)
+
+
+def test_the_first_data_folders_get_the_table_of_pictures_and_keep_all_they_had(tmp_path, tune, monkeypatch):
+    scripts = tmp_path / "migrations"
+    shutil.copytree(migrations.SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__", "0002*"))
+    home = tmp_path / "data"
+    with monkeypatch.context() as before:
+        before.setattr(migrations, "SCRIPTS", scripts)
+        filled(home, tune)
+    assert scalar(home, "SELECT count(*) FROM sqlite_master WHERE name = 'pictures'") == 0
+    old = scalar(home, "SELECT group_concat(title || settings || search_text) FROM renders")
+    store = Store.open(home)
+    assert store.list_renders().total == 1 and store.list_pictures() == []
+    (tmp_path / "p.png").write_bytes(b"picture")
+    assert store.add_picture(tmp_path / "p.png", "0" * 64, ".png", "p.png", 4, 3).width == 4
+    with store.sessions.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+    store.close()
+    assert scalar(home, "SELECT group_concat(title || settings || search_text) FROM renders") == old
+    with sqlite3.connect(home / "backups" / "before-0002.sqlite3") as backup:
+        assert backup.execute("SELECT version_num FROM alembic_version").fetchone() == ("0001",)
 
 
 def test_an_empty_database_is_upgraded_without_a_backup(tmp_path, later):
@@ -95,11 +117,11 @@ def test_an_empty_database_is_upgraded_without_a_backup(tmp_path, later):
 def test_a_migration_that_fails_changes_nothing(tmp_path, tune, later):
     filled(tmp_path / "data", tune)
     later()
-    script = migrations.SCRIPTS / "versions" / "0002_composer.py"
+    script = migrations.SCRIPTS / "versions" / "9000_composer.py"
     script.write_text(script.read_text() + "    raise RuntimeError('half way')\n")
     with pytest.raises(RuntimeError, match="half way"):
         Store.open(tmp_path / "data")
-    assert scalar(tmp_path / "data", "SELECT version_num FROM alembic_version") == "0001"
+    assert scalar(tmp_path / "data", "SELECT version_num FROM alembic_version") == "0002"
     assert "composer" not in scalar(tmp_path / "data", "SELECT sql FROM sqlite_master WHERE name = 'songs'")
 
 

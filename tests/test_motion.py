@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from metamusic.motion import LONGEST_ZOOM, broad, camera, dissolve, fit, share_per_frame, zoom
+from metamusic.motion import LONGEST_ZOOM, broad, camera, dissolve, fit, share_per_frame, zoom, journey
 
 
 def ramp(height=64, width=64):
@@ -34,7 +34,7 @@ def test_rates_are_per_second_whatever_the_frame_rate(fps):
 
 @pytest.mark.parametrize("speed", [0.04, -0.04, 0.5, 1.0, -1.0])
 def test_the_camera_never_goes_too_near_and_never_jolts(speed):
-    way = np.array([camera(frame / 60, speed) for frame in range(60 * 60)])
+    way = np.array([camera(travel, speed) for travel in journey([speed] * 60 * 60, 60)])
     assert way.min() >= 1 and way.max() <= LONGEST_ZOOM + 1e-9
     assert way[0] == pytest.approx(1 if speed > 0 else LONGEST_ZOOM)
     growth = np.abs(np.diff(np.log(way)) * 60)
@@ -43,8 +43,14 @@ def test_the_camera_never_goes_too_near_and_never_jolts(speed):
 
 
 def test_a_camera_at_rest_shows_the_picture_as_it_is():
-    assert camera(7.0, 0) == 1 and zoom(ramp(), 1.0) is not None
-    assert torch.equal(zoom(ramp(), camera(7.0, 0)), ramp())
+    at_rest = camera(journey([0.0] * 8, 1)[-1], 0)
+    assert at_rest == 1 and torch.equal(zoom(ramp(), at_rest), ramp())
+
+
+def test_a_camera_whose_speed_changes_does_not_jump():
+    way = np.array([camera(travel, 0.1) for travel in journey([0.1] * 60 + [0.5] * 60 + [0] * 60 + [-0.2] * 60, 60)])
+    assert np.abs(np.diff(np.log(way))).max() <= np.log1p(0.5) / 60 + 1e-6
+    assert np.ptp(way[121:180]) == 0
 
 
 def test_a_dissolve_begins_with_one_and_ends_with_the_other():

@@ -1,18 +1,23 @@
 """Packs: written, checked, loaded, and refused with a cure when something does not fit."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
+from collections import namedtuple
 from dataclasses import replace
+from pathlib import Path
 
+import official
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch.nn.functional import normalize
 
 from metamusic import packs
-from metamusic.errors import PackError
-from metamusic.packs import Bank, available, check, load, write_pack
+from metamusic.errors import DiskFullError, PackError, SettingsError
+from metamusic.packs import Bank, available, check, import_pack, load, memory_need, remove_pack, write_pack
 from metamusic.perceptor import AudioConfig, ClipConfig, Perceptor, PerceptorConfig
 from metamusic.vqgan import VQGAN, VQGANConfig
 
@@ -286,3 +291,240 @@ def test_listing_packs_needs_no_torch(tiny):
     """Journey one begins with a page that lists packs: it must not wait for torch."""
     code = "import sys; from metamusic.packs import check; check('tiny'); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=packs.CHECKOUT)
+
+
+def test_a_pack_that_cannot_hear_is_whole_without_an_audio_tower(parts, folder):
+    deaf = replace(PERCEPTOR_SHAPE, audio=None)
+    state = {name: value for name, value in parts[1].state_dict().items() if not name.startswith("audio.")}
+    write_pack("deaf", title="Deaf", licence="MIT", perceptor=(deaf, state))
+    assert not load("deaf").perceptor.hears
+    rewrite(folder / "deaf", perceptor=PERCEPTOR_SHAPE.to_dict())
+    with pytest.raises(PackError, match="audio.* is missing"):
+        load("deaf")
+
+
+def test_manifests_of_before_imports_stay_as_they_were(tiny):
+    manifest = json.loads((tiny / "pack.json").read_text())
+    assert "asserted" not in manifest and "kind" not in manifest["vqgan"]
+    assert "model" not in manifest["perceptor"]["clip"]
+    assert check("tiny").asserted == {}
+
+
+def test_weights_may_keep_their_precision(parts, folder):
+    state = parts[0].state_dict() | {"quant_conv.bias": torch.full((4,), 1e6)}
+    write_pack("whole", title="Whole", licence="MIT", vqgan=(VQGAN_SHAPE, state), keep_precision=True,
+               perceptor=(PERCEPTOR_SHAPE, {name: value.half() if value.is_floating_point() else value
+                                            for name, value in parts[1].state_dict().items()}))
+    on_disk = load_file(folder / "whole" / "vqgan.safetensors")
+    assert all(torch.equal(on_disk[name], value) and on_disk[name].dtype == value.dtype
+               for name, value in state.items())
+    kept = load_file(folder / "whole" / "perceptor.safetensors")
+    assert {value.dtype for value in kept.values()} == {torch.float16, torch.int64}
+
+
+def test_the_memory_a_pack_needs_is_that_of_its_weights_in_use(tiny):
+    models = load("tiny")
+    state = [*models.vqgan.state_dict().values(), *models.perceptor.state_dict().values()]
+    bank = models.bank.codes.nbytes + models.bank.embeds.nbytes
+    assert memory_need(check("tiny")) == sum(value.nbytes for value in state) + bank
+    (tiny / "bank.safetensors").unlink()
+    with pytest.raises(PackError, match="bank.safetensors"):
+        memory_need(packs.available()[0])
+
+
+# -- removing -------------------------------------------------------------------------------------------
+
+
+def test_a_removed_pack_is_gone_with_its_files(tiny, folder):
+    remove_pack("tiny")
+    assert available() == [] and list(folder.iterdir()) == []
+    with pytest.raises(PackError, match="no pack 'tiny'"):
+        remove_pack("tiny")
+
+
+def test_a_damaged_pack_can_be_removed(tiny, folder):
+    (tiny / "pack.json").write_text("{")
+    remove_pack("tiny")
+    assert list(folder.iterdir()) == []
+
+
+def test_a_pack_that_is_a_link_loses_the_link_only(tiny, folder, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "tiny"
+    shutil.move(tiny, elsewhere)
+    tiny.symlink_to(elsewhere)
+    assert check("tiny")
+    remove_pack("tiny")
+    assert not tiny.exists() and (elsewhere / "vqgan.safetensors").is_file()
+
+
+@pytest.mark.parametrize("name", ["sketch", "../tiny", ".", "", "tiny/", "absent"])
+def test_what_cannot_be_removed_stays(tiny, name):
+    with pytest.raises(PackError) as caught:
+        remove_pack(name)
+    assert caught.value.cure and check("tiny")
+
+
+# -- importing ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory) -> Path:
+    """Published files in a small size, and one of each kind that fits none of the others."""
+    found = tmp_path_factory.mktemp("files")
+    official.small_clips(tmp_path_factory.mktemp("configs"))
+    official.lightning_vqgan(found / "vqgan.ckpt", official.SMALL)
+    official.vqgan_yaml(found / "vqgan.yaml", official.SMALL)
+    official.vqgan_yaml(found / "other.yaml", replace(official.SMALL, n_embed=128))
+    official.openai_clip_archive(found / "clip.pt", official.SMALL_CLIP)
+    official.open_clip_safetensors(found / "clip.safetensors", official.SMALL_CLIP)
+    official.open_clip_safetensors(found / "narrow.safetensors", official.NARROW_CLIP)
+    official.wav2clip_pt(found / "Wav2CLIP.pt")
+    return found
+
+
+def fetch(files: Path, name: str = "mine", **changes):
+    """An import of all four files, some of them changed."""
+    given = {"vqgan_config": files / "vqgan.yaml", "vqgan": files / "vqgan.ckpt", "clip": files / "clip.pt",
+             "wav2clip": files / "Wav2CLIP.pt", "clip_model": official.SMALL_CLIP}
+    return import_pack(name, **{**given, **changes})
+
+
+def test_an_imported_pack_says_what_was_asserted_and_where_it_came_from(files, folder):
+    info = fetch(files, title="Mine", licence="CC0", defaults={"steps": 9}, card="# Mine")
+    assert (info.name, info.title, info.licence, info.defaults, info.card) == (
+        "mine", "Mine", "CC0", {"steps": 9}, "# Mine")
+    assert info.space == f"open_clip/{official.SMALL_CLIP}"
+    asserted = info.asserted
+    assert (asserted["clip"], asserted["audio_made_for"], asserted["vqgan_config"]) == (
+        official.SMALL_CLIP, info.space, "vqgan.yaml")
+    status = (files / "clip.pt").stat()
+    assert asserted["sources"]["clip"] == {"file": "clip.pt", "bytes": status.st_size, "sha256": packs._sha256(
+        files / "clip.pt", status.st_mtime_ns, status.st_size)}
+    assert sorted(path.name for path in (folder / "mine").iterdir()) == [
+        "audio.safetensors", "clip.safetensors", "pack.json", "vqgan.safetensors"]
+    assert [path.name for path in folder.iterdir()] == ["mine"]
+
+
+def test_weights_are_imported_in_the_precision_they_came_in_without_leftovers(files, folder):
+    fetch(files)
+    clip, vqgan = (load_file(folder / "mine" / f"{role}.safetensors") for role in ("clip", "vqgan"))
+    assert clip["visual.conv1.weight"].dtype == torch.float16 and clip["logit_scale"].dtype == torch.float32
+    assert "input_resolution" not in clip
+    assert {value.dtype for value in vqgan.values()} == {torch.float32}
+    assert not any(name.startswith("loss.") for name in vqgan)
+    audio = load_file(folder / "mine" / "audio.safetensors")
+    assert not any(name.startswith("image_transform.") for name in audio)
+
+
+def test_without_a_configuration_the_weights_tell_their_shape(files):
+    told, read = fetch(files, "told"), fetch(files, "read", vqgan_config=None)
+    assert told.vqgan == read.vqgan and told.digest == read.digest
+    assert read.asserted["vqgan_config"] == "read off the weights"
+
+
+def test_a_pack_that_judges_only(files):
+    info = fetch(files, vqgan=None, vqgan_config=None, wav2clip=None, clip=files / "clip.safetensors")
+    models = load("mine")
+    assert info.vqgan is None and models.vqgan is None and not models.perceptor.hears
+    assert set(info.files) == {"clip"} and "audio_made_for" not in info.asserted
+    assert models.perceptor.embed_text(["calm"]).shape == (1, 512)
+
+
+def test_a_space_of_ones_own(files):
+    assert fetch(files, space="mine/vit").space == "mine/vit"
+    assert load("mine").perceptor.space == "mine/vit"
+
+
+@pytest.mark.parametrize("changes, words", [
+    ({"clip": None}, ["needs a CLIP"]),
+    ({"vqgan": None}, ["vqgan.yaml", "no weights for it"]),
+    ({"clip": "vqgan.ckpt"}, ["vqgan.ckpt", "given as a CLIP", "it is a VQGAN of 64 codes"]),
+    ({"wav2clip": "clip.pt"}, ["given as a Wav2CLIP", "it is a CLIP"]),
+    ({"vqgan": "Wav2CLIP.pt"}, ["given as a VQGAN", "it is a Wav2CLIP"]),
+    ({"vqgan_config": "other.yaml"}, ["vqgan.ckpt", r"quantize.embedding.weight should have shape (128, 16)"]),
+    ({"vqgan_config": "clip.pt"}, ["clip.pt", "not the configuration"]),
+    ({"clip": "narrow.safetensors"}, ["as the weights of metamusic-tests-vit", "text_projection", "(64, 64)"]),
+    ({"clip": "narrow.safetensors", "clip_model": official.NARROW_CLIP}, ["512 numbers, this CLIP in 64"]),
+    ({"clip_model": "ViT-B-32-quickgelu"}, ["clip.pt", "instead of"]),
+    ({"clip_model": "no-such-clip"}, ["knows no model"]),
+    ({"vqgan": "absent.ckpt"}, ["no file", "absent.ckpt"])])
+def test_files_that_do_not_fit_leave_nothing_behind(files, folder, changes, words):
+    changes = {key: files / value if value and key != "clip_model" else value for key, value in changes.items()}
+    with pytest.raises(PackError) as caught:
+        fetch(files, **changes)
+    assert all(word in caught.value.message for word in words), caught.value.message
+    assert caught.value.cure and list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["", "Mine", "../mine", ".mine", "a b", "x" * 65, "mine\n"])
+def test_names_that_no_pack_can_have(files, folder, name):
+    with pytest.raises(PackError, match="cannot be called"):
+        fetch(files, name)
+    assert list(folder.iterdir()) == []
+
+
+def test_a_name_that_is_taken_and_settings_that_do_not_exist(files, tiny):
+    before = check("tiny")
+    with pytest.raises(PackError, match="a pack 'tiny' already"):
+        fetch(files, "tiny")
+    with pytest.raises(SettingsError, match="stepz"):
+        fetch(files, defaults={"stepz": 1})
+    assert available() == [before]
+
+
+def test_room_is_looked_for_before_anything_is_written(files, folder, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(packs.shutil, "disk_usage", lambda _: usage(2**40, 2**40, 10**6))
+    with pytest.raises(DiskFullError, match=r"needs 0\.\d\d GB .* 0\.00 GB are free") as caught:
+        fetch(files)
+    assert "METAMUSIC_CHECKPOINTS" in caught.value.cure and list(folder.iterdir()) == []
+
+
+def test_an_import_that_breaks_off_leaves_nothing_and_can_be_done_again(files, folder, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(packs, "_write_manifest", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
+        with pytest.raises(DiskFullError, match="No space left"):
+            fetch(files)
+    assert list(folder.iterdir()) == []
+    assert fetch(files).name == "mine"
+
+
+def test_a_disk_that_fills_up_in_the_middle(files, folder):
+    """The system itself refuses to write on, here after a megabyte of a file."""
+    code = (f"import resource, sys, pathlib; sys.path[:0] = ['tests', '.']\n"
+            f"import official, tempfile; from metamusic.errors import DiskFullError; from metamusic import packs\n"
+            f"official.small_clips(pathlib.Path(tempfile.mkdtemp(dir={str(files)!r})))\n"
+            f"resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, 10**6))\n"
+            f"clip, model = {str(files / 'clip.pt')!r}, {official.SMALL_CLIP!r}\n"
+            f"try:\n    packs.import_pack('mine', clip=clip, clip_model=model)\n"
+            f"except DiskFullError as error:\n    assert 'too large' in error.message, error.message\n"
+            f"else:\n    sys.exit('written')\n")
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=packs.CHECKOUT)
+    assert list(folder.iterdir()) == []
+
+
+def test_of_two_imports_under_one_name_the_first_stays(files, folder, monkeypatch):
+    """The second finds the name taken only when it is done."""
+    fetch(files, "first")
+    before = check("first")
+    free = packs._check_free
+    asked = []
+    monkeypatch.setattr(packs, "_check_free", lambda name: free(name) if asked else asked.append(name))
+    with pytest.raises(PackError, match="a pack 'first' already"):
+        fetch(files, "first", wav2clip=None)
+    assert check("first") == before and [path.name for path in folder.iterdir()] == ["first"]
+
+
+def test_what_a_killed_import_left_is_cleared_away_by_a_later_one(files, folder):
+    old, new = folder / ".arriving-old", folder / ".arriving-new"
+    for path in (old, new):
+        path.mkdir()
+        (path / "vqgan.safetensors").write_bytes(b"half")
+    os.utime(old, (0, 0))
+    fetch(files)
+    assert not old.exists() and new.exists(), "the newer one may still be at work"
+
+
+def test_what_is_on_its_way_is_not_listed(tiny, folder):
+    shutil.copytree(tiny, folder / ".other.123")
+    assert [info.name for info in available()] == ["tiny"]

@@ -1,5 +1,6 @@
 """Each page by itself, in process: what it shows for what the store holds."""
 
+import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from db import DiskFull, NewAsset, RenderRow, SongRow, Store
 from metamusic import studio
 from metamusic.errors import SongError
 from metamusic.settings import CHECKOUT, RenderSettings, knobs
-from pages.parts import background, filters, media, numbers, songs, words
+from pages.parts import background, filters, media, numbers, sections, songs, words
 from pages.parts import store as pages_store
 
 WORKER = "elsewhere:1"
@@ -207,6 +208,196 @@ def test_run_again_clicked_twice_is_one_render(world):
     app.get_by_key("go_again").click().run()
     assert not app.exception
     assert world.store.list_renders().total == 2
+
+
+def studio_with(title: str, *, advanced: bool = True, **wishes) -> AppTest:
+    """The Studio with one panel or section open."""
+    app = AppTest.from_file(str(CHECKOUT / "app.py"), default_timeout=60)
+    app.session_state["form_values"] = {**RenderSettings().model_dump(), **wishes}
+    app.session_state["form_advanced"] = advanced
+    if title in {section.title for section in sections.WHAT}:
+        app.session_state["form_panel"] = title
+    else:
+        app.session_state["more"], app.session_state["form_group"] = True, title
+    app.run()
+    assert not app.exception, [error.message for error in app.exception]
+    return app
+
+
+def drawn(app: AppTest) -> set[str]:
+    """The settings that have a widget on the page."""
+    return {str(element.key).removeprefix("set_") for kind in ("number_input", "selectbox", "slider", "text_input",
+            "text_area", "multiselect") for element in app.get(kind) if str(element.key).startswith("set_")}
+
+
+def png(shade: int) -> bytes:
+    """A small picture."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((20, 30, 3), shade, np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("section", sections.HOW, ids=lambda section: section.title)
+def test_every_section_shows_its_fields_and_the_rare_ones_on_demand(world, section):
+    matters = {"kind": "video", "listen": "window", "schedule": "linear", "previous_weight": 1.0,
+               "cut_method": "nrupdated"}  # where every field means something
+    assert drawn(studio_with(section.title, **matters)) == {"text", *section.names()}
+    assert drawn(studio_with(section.title, advanced=False, **matters)) == {"text", *section.everyday}
+
+
+def test_what_means_nothing_now_is_not_shown(world):
+    shown = drawn(studio_with("What it hears", kind="video"))
+    assert "listen" in shown and not {"window", "hop"} & shown
+    assert "init" not in drawn(studio_with("First picture", init="image", init_image="#7"))
+
+
+def test_a_dropped_picture_is_kept_weighed_and_taken_out_again(world):
+    app = studio_with("Pictures")
+    app.get_by_key("drop_image_prompts_0").upload("red.png", png(200)).upload("dark.png", png(20)).run()
+    app.get_by_key("part_image_prompts_1_weight").set_value(-0.5).run()
+    app.get_by_key("part_image_prompts_0_where").set_value("left").run()
+    first, second = studio.prompts_of(app.session_state["form_values"]["image_prompts"])
+    assert (first.where, second.weight) == ("left", -0.5)
+    assert world.store.get_picture(first.text).name == "red.png"
+    assert html_of(app).count("data:image/webp;base64,") == 2 and "dark.png" in html_of(app)
+    app.get_by_key("remove_image_prompts_0").click().run()
+    assert not app.exception
+    left = studio.prompts_of(app.session_state["form_values"]["image_prompts"])
+    assert [spec.text for spec in left] == [second.text]
+
+
+def test_what_is_no_picture_is_refused_in_words(world):
+    app = studio_with("Pictures")
+    app.get_by_key("drop_target_0").upload("notes.png", b"these are words, not a picture" * 40).run()
+    assert not app.exception
+    assert "notes.png" in html_of(app) and app.session_state["form_values"]["target"] == ""
+
+
+def test_a_render_can_be_the_picture_to_begin_with(world):
+    row = world.hang()
+    app = studio_with("First picture")
+    app.get_by_key("take_init_image").set_value(row.id).run()
+    now = app.session_state["form_values"]
+    assert (now["init"], now["init_image"]) == ("image", f"#{row.id}")
+    assert f"{row.title} · {row.id}" in html_of(app)
+    app.get_by_key("remove_init_image").click().run()
+    now = app.session_state["form_values"]
+    assert (now["init"], now["init_image"]) == ("auto", "")
+
+
+def test_a_picture_prompt_with_a_formula_keeps_it(world):
+    row = world.hang()
+    app = studio_with("Pictures", image_prompts=f"#{row.id}:(2*bass)")
+    app.get_by_key("part_image_prompts_0_formula").set_value("(loudness)").run()
+    assert app.session_state["form_values"]["image_prompts"] == f"#{row.id}:(loudness)"
+
+
+def test_dropped_lyrics_are_marked_above_the_waveform(world):
+    app = studio_with("Lyrics")
+    app.get_by_key("drop_lyrics_0").upload("tide.lrc", b"[00:00.50]The tide\n[00:01.50]comes in\n").run()
+    assert not app.exception
+    assert "The tide" in app.session_state["form_values"]["lyrics"]
+    told = json.loads(app.get("bidi_component")[0].proto.json)
+    assert [line[2] for line in told["lines"]] == ["The tide", "comes in"] and told["told"] == "2 lines of lyrics"
+    assert {"lyrics_weight", "lyrics_mix", "lyrics_fade"} <= drawn(app)
+
+
+def test_lyrics_that_are_none_are_refused_and_a_wrong_line_is_named(world):
+    app = studio_with("Lyrics")
+    app.get_by_key("drop_lyrics_0").upload("notes.txt", b"no times at all").run()
+    assert "notes.txt" in html_of(app) and app.session_state["form_values"]["lyrics"] == ""
+    app = studio_with("Lyrics", lyrics="0:01,The tide\nhalf past,comes in")
+    assert not app.exception and "mm-problem" in html_of(app) and "half past" in html_of(app)
+    assert app.get_by_key("set_lyrics").value.startswith("0:01")  # as text, to be mended
+
+
+def test_a_story_is_read_back_or_its_wrong_line_is_named(world):
+    app = studio_with("Story")
+    app.get_by_key("set_story").set_value("0:00 a quiet sea\n0:02 a storm").run()
+    said = [caption.value for caption in app.caption]
+    assert words.plain("2 scenes: 0:00 a quiet sea; 0:02 a storm") in said
+    app.get_by_key("set_story").set_value("0:00 a quiet sea\n0:02 a storm {colour=3}").run()
+    assert not app.exception and "mm-problem" in html_of(app) and "ine 2" in html_of(app)
+
+
+def test_pictures_survive_a_render_and_come_back_with_its_settings(world):
+    app = studio_with("Pictures")
+    app.get_by_key("drop_target_0").upload("red.png", png(200)).run()
+    app.get_by_key("go_render").click().run()
+    assert not app.exception, html_of(app)
+    row = world.store.list_renders().rows[0]
+    app = page("pages/render.py", id=str(row.id))
+    assert "red.png" in html_of(app)
+    next(button for button in app.button if button.label == "Use these settings").click().run()
+    app.session_state["panel_wanted"] = "Pictures"
+    assert "red.png" in html_of(app.switch_page("pages/studio.py").run())
+
+
+def test_continue_from_here_begins_with_that_picture(world):
+    row = world.hang(text="a storm")
+    app = page("pages/render.py", id=str(row.id))
+    app.get_by_key("on_from_here").click().run()
+    now = app.session_state["form_values"]
+    assert (now["init"], now["init_image"], now["text"], now["seed"]) == ("image", f"#{row.id}", "a storm", None)
+    app.switch_page("pages/studio.py").run()
+    assert app.get_by_key("remove_init_image").icon  # its panel is open
+    app.get_by_key("go_render").click().run()
+    assert not app.exception, html_of(app)
+    child = world.store.list_renders().rows[0]
+    assert child.parent_id == row.id and child.settings["init_image"] not in ("", f"#{row.id}")
+    app = page("pages/render.py", id=str(child.id))
+    assert any("Continues" in link.label for link in app.page_link)
+
+
+def test_the_ways_of_others_can_be_followed(world):
+    app = page()
+    app.get_by_key("form_other").set_value("vqgan-clip").run()
+    assert not app.exception
+    assert RenderSettings.parse(app.session_state["form_values"]).steps == 500
+    assert app.session_state["form_preset"] == "vqgan-clip"
+    app.get_by_key("form_follow").set_value("Draft").run()
+    assert app.session_state["form_preset"] == "Draft" and app.get_by_key("form_other").value is None
+
+
+def button(app: AppTest, key: str):
+    return next(button for button in app.button if button.key == key)
+
+
+def test_the_models_page_shows_what_is_here_and_what_can_be_had(world):
+    app = page("pages/models.py")
+    told = html_of(app)
+    assert "Tiny" in told and "ImageNet" in told and "to download" in told and "on the disk" in told
+    assert any("are free on the disk" in text.value for text in app.markdown)  # asked before anything is fetched
+    assert button(app, "get_imagenet") and "Licence" in " ".join(text.value for text in app.caption)
+    button(app, "verify_sketch").click().run()
+    assert not app.exception
+    assert any("sketch" in text.value for text in app.caption)
+    button(app, "use_sketch").click().run()
+    assert app.session_state["form_values"]["pack"] == "sketch"
+
+
+def test_a_pack_that_was_damaged_says_so_with_its_cure(world, tmp_path, monkeypatch):
+    import os
+    import shutil
+
+    shutil.copytree(os.environ["METAMUSIC_CHECKPOINTS"], tmp_path / "checkpoints")
+    monkeypatch.setenv("METAMUSIC_CHECKPOINTS", str(tmp_path / "checkpoints"))
+    weights = tmp_path / "checkpoints" / "sketch" / "vqgan.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-7])
+    assert "bytes, but has" in html_of(page("pages/models.py"))
+
+
+def test_files_that_are_no_weights_are_refused_in_words(world, tmp_path):
+    app = page("pages/models.py")
+    app.file_uploader[0].upload("last.ckpt", b"these are words, not weights" * 40).run()
+    assert not app.exception
+    assert "last.ckpt" in html_of(app) or any("last" in text.value for text in app.caption)
+
+
+def test_ones_own_pack_needs_the_word_that_its_parts_belong_together(world):
+    app = page("pages/models.py")
+    next(button for button in app.button if button.label == "Make the pack").click().run()
+    assert "Only you can know" in html_of(app)
 
 
 def test_use_these_settings_fills_the_studio(world):

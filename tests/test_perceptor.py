@@ -3,6 +3,8 @@
 import json
 
 import numpy as np
+import official
+import open_clip
 import pytest
 import torch
 from open_clip.model import CLIP
@@ -11,6 +13,8 @@ from wav2clip.model.encoder import MLPLayers, ResNetExtractor
 
 from metamusic.errors import PackError, SongError
 from metamusic.perceptor import (
+    OPENAI_SPACE,
+    OPENAI_VIT_B32,
     SAMPLE_RATE,
     SKETCH,
     WAV2CLIP,
@@ -19,6 +23,8 @@ from metamusic.perceptor import (
     NarrowResNet,
     Perceptor,
     PerceptorConfig,
+    clip_config,
+    space_of,
     windows_of,
 )
 
@@ -162,7 +168,7 @@ def test_the_narrow_encoder_at_full_width_is_wav2clips(published: Perceptor) -> 
 
 
 def test_missing_weights_are_named(published: Perceptor) -> None:
-    with pytest.raises(PackError, match="Wav2CLIP.*conv1"):
+    with pytest.raises(PackError, match="Wav2CLIP.*conv1.weight is missing"):
         published.load_audio({"audio_transform.x": torch.zeros(1)})
     with pytest.raises(PackError, match="perceptor"):
         published.load({})
@@ -202,3 +208,96 @@ def test_an_unknown_config_is_refused() -> None:
         PerceptorConfig.from_dict({**values, "audio": {**values["audio"], "ears": 3}})
     with pytest.raises(PackError, match="does not know"):
         PerceptorConfig.from_dict({})
+
+
+# -- CLIPs that open_clip knows by name ------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def small_clips(tmp_path_factory) -> None:
+    official.small_clips(tmp_path_factory.mktemp("configs"))
+
+
+@pytest.mark.parametrize("model", [official.SMALL_CLIP, official.SMALL_CUSTOM_CLIP])
+def test_a_clip_by_name_sees_and_reads_as_open_clips_own(small_clips, model: str) -> None:
+    perceptor = Perceptor(PerceptorConfig(space="x", clip=clip_config(model), audio=None))
+    reference = official.clip(model, seed=5)
+    perceptor.load_clip(reference.state_dict())
+    images, mean, std = torch.rand(2, 3, 32, 32), perceptor.mean, perceptor.std
+    tokens = open_clip.get_tokenizer(model)(["a storm at sea", "thunder " * 50])
+    with torch.no_grad():
+        seen = F.normalize(reference.encode_image((images - mean) / std), dim=-1)
+        read = reference.encode_text(tokens, normalize=True)
+    assert torch.allclose(perceptor.embed_images(images)[0], seen, atol=1e-6)
+    assert torch.allclose(perceptor.embed_text(["a storm at sea", "thunder " * 50]), read, atol=1e-6)
+
+
+def test_weights_of_the_older_layout_find_their_place_in_a_separate_text_tower(small_clips) -> None:
+    """open_clip published some weights before it gave the text tower a place of its own."""
+    plain = official.clip(official.SMALL_CLIP, seed=6)
+    custom = Perceptor(PerceptorConfig(space="x", clip=clip_config(official.SMALL_CUSTOM_CLIP), audio=None))
+    custom.load_clip(plain.state_dict())
+    words = ["a storm at sea"]
+    with torch.no_grad():
+        expected = plain.encode_text(custom.tokenizer(words), normalize=True)
+    assert torch.allclose(custom.embed_text(words), expected, atol=1e-6)
+
+
+def test_openais_clip_by_name_is_the_one_there_always_was() -> None:
+    assert clip_config("ViT-B-32-quickgelu") == clip_config("ViT-B-32-quickgelu/openai") == OPENAI_VIT_B32
+    assert space_of("ViT-B-32-quickgelu") == space_of("ViT-B-32-quickgelu/openai") == OPENAI_SPACE
+    assert space_of("ViT-B-32/laion2b_s34b_b79k") == "open_clip/ViT-B-32/laion2b_s34b_b79k"
+
+
+def test_pictures_are_prepared_as_the_published_weights_had_them() -> None:
+    assert clip_config("ViT-L-14/openai").mean == OPENAI_VIT_B32.mean
+    assert clip_config("ViT-L-14/laion2b_s32b_b82k").mean == (0.5, 0.5, 0.5)
+    with pytest.raises(PackError, match="prepared differently") as caught:
+        clip_config("ViT-L-14")
+    assert "ViT-L-14/openai" in caught.value.cure
+
+
+@pytest.mark.parametrize("model, word", [
+    ("ViT-B-33", "knows no model 'ViT-B-33'"), ("hf-hub:somebody/clip", "knows no model"),
+    ("ViT-B-16-SigLIP", "tokenizer"), ("roberta-ViT-B-32", "text tower is roberta-base"), ("coca_ViT-B-32", "CoCa"),
+    ("ViT-B-32/mine", "knows no weights 'mine'")])
+def test_a_clip_that_cannot_be_used_is_refused_with_the_reason(model: str, word: str) -> None:
+    with pytest.raises(PackError, match=word) as caught:
+        clip_config(model)
+    assert caught.value.cure
+
+
+@pytest.mark.parametrize("model", ["RN50", "ViT-L-14-336-quickgelu", "convnext_base_w", "EVA02-B-16",
+                                   "MobileCLIP-S1"])
+def test_towers_of_every_build_can_be_laid_out(model: str) -> None:
+    with torch.device("meta"):
+        perceptor = Perceptor(PerceptorConfig(space="x", clip=clip_config(model), audio=None))
+    assert perceptor.input_size >= 224 and perceptor.clip.context_length == 77
+
+
+def test_a_clip_given_as_another_is_refused_with_both_shapes() -> None:
+    with torch.device("meta"):
+        perceptor = Perceptor(PerceptorConfig(space="x", clip=OPENAI_VIT_B32, audio=None))
+        other = CLIP(512, {"image_size": 224, "layers": 12, "width": 768, "patch_size": 16},
+                     dict(OPENAI_VIT_B32.text))
+    with pytest.raises(PackError, match=r"visual.conv1.weight has shape \(768, 3, 16, 16\) instead of "
+                                        r"\(768, 3, 32, 32\)"):
+        perceptor.load_clip(other.state_dict())
+
+
+def test_a_perceptor_without_ears_says_so(published: Perceptor) -> None:
+    deaf = Perceptor(PerceptorConfig(space="x", clip=SMALL_CLIP, audio=None))
+    assert published.hears and not deaf.hears
+    assert deaf.embed_text(["calm"]).shape == (1, 512)
+    with pytest.raises(PackError, match="only look and read") as caught:
+        deaf.embed_audio(noise(1))
+    assert "pack that hears" in caught.value.cure
+    with pytest.raises(PackError, match="no place for a Wav2CLIP"):
+        deaf.load_audio({})
+
+
+def test_named_and_deaf_configs_survive_json(small_clips) -> None:
+    for clip in (clip_config(official.SMALL_CLIP), SMALL_CLIP):
+        config = PerceptorConfig(space="x", clip=clip, audio=None)
+        assert PerceptorConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    assert "model" not in SKETCH.to_dict()["clip"], "manifests written before models had names stay the same"

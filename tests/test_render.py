@@ -10,7 +10,9 @@ from models import make_song, tiny_models
 from metamusic.canvas import CANVASES
 from metamusic.errors import PackError, SettingsError
 from metamusic.events import Checkpoint, Finished, Frame, Preview, Started, Step
-from metamusic.render import OPTIMISERS, chunk_length, render
+from metamusic.job import chunk_length
+from metamusic.optimisers import OPTIMISERS
+from metamusic.render import render
 from metamusic.settings import RenderSettings, knobs
 
 MODELS = tiny_models()

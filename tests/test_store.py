@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -72,6 +73,58 @@ def test_a_song_whose_file_was_lost_is_mended_by_adding_it_again(store, tune):
     row = store.add_song(tune, digest, "Tone", 3.0)
     row.file.unlink()
     assert store.add_song(tune, digest, "Tone", 3.0) == row and row.file.is_file()
+
+
+# -- pictures -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def add(store, tmp_path):
+    """Add a picture of this content."""
+    def add(content: bytes, name="sea.png", suffix=".png"):
+        path = tmp_path / "a picture"
+        path.write_bytes(content)
+        return store.add_picture(path, digest_of(path), suffix, name, 40, 30)
+    return add
+
+
+def test_a_picture_comes_in_once(store, add):
+    row = add(b"sea")
+    again = add(b"sea", name="another name.png")
+    assert again == row == store.get_picture(row.digest) and store.list_pictures() == [row]
+    assert (row.name, row.width, row.height, row.file.read_bytes()) == ("sea.png", 40, 30, b"sea")
+    assert row.created_at.tzinfo and store.get_picture("0" * 64) is None
+
+
+def test_the_newest_pictures_are_listed_first(store, add):
+    rows = [add(bytes([number])) for number in range(5)]
+    assert store.list_pictures() == rows[::-1] and store.list_pictures(2) == [rows[4], rows[3]]
+
+
+def test_a_picture_whose_file_was_lost_is_mended_by_adding_it_again(store, add):
+    row = add(b"sea")
+    row.file.unlink()
+    assert add(b"sea", suffix=".jpg").file.read_bytes() == b"sea"
+    assert store.get_picture(row.digest).file.suffix == ".jpg"
+
+
+def test_a_picture_from_two_threads_is_one_row(store, tmp_path):
+    (tmp_path / "p").write_bytes(b"picture")
+
+    def add(number):
+        return store.add_picture(tmp_path / "p", "0" * 64, ".png", f"{number}", 1, 1).digest
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(add, range(16)))) == len(store.list_pictures()) == 1
+
+
+def test_the_sweep_leaves_what_somebody_brought(store, song, add):
+    row = add(b"sea")
+    stray = store.files.path_of(store.files.put(b"stray", ".png"), ".png")
+    for path in (row.file, song.file, stray):
+        os.utime(path, (0, 0))
+    assert store.sweep() == 1
+    assert row.file.is_file() and song.file.is_file() and not stray.exists()
 
 
 # -- asking -------------------------------------------------------------------------------------------
@@ -359,6 +412,14 @@ def test_search_finds_all_words_in_any_case_and_settings_by_name(store, ask, sea
     render = ask("Élan bleu 100%", text="a STORM at sea | rain:0.8")
     store.set_tags(render.id, ["March"])
     assert store.list_renders(search=search).total == int(found)
+
+
+def test_a_render_is_found_by_its_lyrics_story_and_the_names_of_its_pictures(store, ask, add):
+    sea, gone = add(b"sea", "Grey Waves.png"), "ab" * 32
+    ask(lyrics="0:01,Hello Darkness", story="0:00 an owl\n0:10 a fox",
+        image_prompts=f"{sea.digest}:0.5 | {gone}", target=sea.digest)
+    for word, found in (("darkness", True), ("fox", True), ("waves", True), (sea.digest[:8], False), ("abab", False)):
+        assert store.list_renders(search=word).total == int(found), word
 
 
 def test_a_new_title_is_found_and_the_old_one_is_not(store, ask):

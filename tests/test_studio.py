@@ -1,17 +1,33 @@
 """The studio's verbs: refused early with a cure, or kept with everything decided."""
 
 import errno
+import json
+import shutil
 import wave
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from db import NewAsset, Store
 from metamusic import studio
 from metamusic.effort import effort
-from metamusic.errors import DiskFullError, MetaMusicError, PackError, SettingsError, SongError, StoreError
+from metamusic.errors import (
+    DiskFullError,
+    MetaMusicError,
+    PackError,
+    PictureError,
+    SettingsError,
+    SongError,
+    StoreError,
+)
+from metamusic.material import references
+from metamusic.metadata import write_png
 from metamusic.packs import PackInfo, check
-from metamusic.settings import LARGEST_SEED, RenderSettings
-from metamusic.song import Analysis
+from metamusic.settings import BUILT_IN_PRESETS, LARGEST_SEED, RenderSettings
+from metamusic.song import Analysis, hash_file
+from metamusic.video import ChunkEncoder
 
 STILL = RenderSettings(seed=1, width=64, height=64, steps=3)
 
@@ -216,7 +232,7 @@ def test_settings_of_a_newer_metamusic_are_refused(store, ask):
 def test_presets_of_a_newer_metamusic_are_kept_and_named(store):
     studio.save_preset(store, "Night", STILL)
     store.save_preset("Tomorrow", {**STILL.model_dump(), "version": 2})
-    assert list(studio.presets(store)) == ["Draft", "Standard", "Fine", "Night"]
+    assert list(studio.presets(store)) == [*BUILT_IN_PRESETS, "Night"]
     assert studio.presets(store)["Night"] == STILL
     assert list(studio.unreadable_presets(store)) == ["Tomorrow"]
     studio.delete_preset(store, "Tomorrow")
@@ -273,3 +289,331 @@ def test_a_data_folder_that_is_in_the_way_is_said_in_words(tmp_path, monkeypatch
     monkeypatch.setenv("METAMUSIC_HOME", str(tmp_path / "file"))
     with pytest.raises(MetaMusicError):
         studio.open_store()
+
+
+# -- pictures -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def picture(tmp_path):
+    """A picture of one colour as a file."""
+    def picture(name="sea.png", colour=(0, 0, 255), size=(12, 8)):
+        Image.new("RGB", size, colour).save(tmp_path / name)
+        return tmp_path / name
+    return picture
+
+
+@pytest.fixture
+def made(store, ask, tmp_path, picture):
+    """A render that is done, with a picture (or a film) as its output."""
+    def made(kind="image", trashed=False):
+        render = ask(STILL.changed(kind=kind), claim=True)
+        file = store.files.work_folder(render.id) / ("final.png" if kind == "image" else "final.mp4")
+        if kind == "image":
+            picture(size=(20, 10)).rename(file)
+        else:
+            with ChunkEncoder(file, 32, 16, 12, 1) as encoder:
+                for shade in (0, 100, 200):
+                    encoder.write(np.full((16, 32, 3), shade, np.uint8))
+        store.finish(render.id, render.worker, "done", assets=[NewAsset("final", file, "image/png", 20, 10)])
+        return store.trash(render.id) if trashed else store.get_render(render.id)
+    return made
+
+
+def test_a_dropped_picture_is_kept_as_it_came(store, picture):
+    path = picture("My sea.jpg")
+    row = studio.add_picture(store, path.read_bytes(), "../My sea.jpg")
+    assert (row.name, row.width, row.height, row.file.suffix) == ("My sea.jpg", 12, 8, ".jpg")
+    assert row.file.read_bytes() == path.read_bytes()
+    assert studio.add_picture(store, path) == row, "the same file is the same picture"
+    assert list(store.files.tmp.iterdir()) == []
+
+
+def test_the_content_and_not_the_name_says_what_a_picture_is(store, picture):
+    row = studio.add_picture(store, picture().read_bytes(), "page.html")
+    assert row.file.suffix == ".png" and row.name == "page.html"
+
+
+@pytest.mark.parametrize("content", [b"", b"only words", b"<svg/>", b"\x89PNG\r\n\x1a\n" + b"\0" * 99])
+def test_what_is_no_picture_is_refused_by_its_name_and_not_kept(store, content):
+    with pytest.raises(PictureError, match="words.png") as refusal:
+        studio.add_picture(store, content, "words.png")
+    assert refusal.value.cure and store.list_pictures() == [] and list(store.files.tmp.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["雨" * 100 + ".png", "a" * 300 + ".png", "\ud800.png"])
+def test_a_picture_may_have_any_name(store, picture, name):
+    assert studio.add_picture(store, picture().read_bytes(), name).file.is_file()
+
+
+def test_files_become_digests_and_their_pixels_reach_the_worker(ask, store, picture, monkeypatch, tmp_path):
+    sea, fox = picture("sea.png"), picture("fox.png", (255, 128, 0))
+    monkeypatch.chdir(tmp_path)
+    render = ask(STILL.changed(image_prompts=f"sea.png:0.5 | {fox}:-1 @ [sea.png]", target="fox.png",
+                               text="a storm @ -[sea.png]", story="an owl @ [fox.png]"), paths_allowed=True)
+    kept = studio.settings_of(render)
+    digests = [hash_file(sea), hash_file(fox)]
+    assert references(kept) == digests and {row.name for row in store.list_pictures()} == {"sea.png", "fox.png"}
+    sea.unlink()
+    material = studio.material_of(store, kept)
+    assert [material.get(digest)[0, 0].tolist() for digest in digests] == [[0, 0, 255], [255, 128, 0]]
+    assert studio.settings_of(studio.run_again(store, render.id)) == kept
+    store.get_picture(digests[0]).file.unlink()
+    assert any("'sea.png'" in sentence for sentence in studio.what_differs(store, render.id))
+    with pytest.raises(PictureError, match="not in this data folder"):
+        studio.material_of(store, kept)
+
+
+def test_a_picture_larger_than_any_canvas_is_shown_to_the_engine_smaller(store, picture):
+    row = studio.add_picture(store, picture(size=(5000, 100)))
+    material = studio.material_of(store, STILL.changed(target=row.digest))
+    assert material.get(row.digest).shape == (82, 4096, 3) and row.width == 5000
+
+
+@pytest.mark.parametrize("change", [{"target": "{file}"}, {"image_prompts": "{file}:0.5"}, {"text": "x @ [{file}]"},
+                                    {"story": "0:00 x @ [{file}]"}, {"target": "/etc/passwd"},
+                                    {"target": "~/secret.png"}])
+def test_who_comes_over_a_network_cannot_name_files_of_the_server(ask, store, picture, change):
+    (setting, value), = change.items()
+    with pytest.raises(PictureError, match=f"{setting} names a file of this computer") as refusal:
+        ask(STILL.changed(**{setting: value.format(file=picture())}))
+    assert "Drop the picture" in refusal.value.cure and store.list_pictures() == []
+
+
+@pytest.mark.parametrize("setting", ["lyrics", "story"])
+def test_who_comes_over_a_network_cannot_read_texts_of_the_server(ask, store, tmp_path, setting):
+    (tmp_path / "words.txt").write_text("0:01,hello")
+    with pytest.raises(SettingsError, match=f"{setting} names a file of this computer"):
+        ask(STILL.changed(**{setting: str(tmp_path / "words.txt")}))
+    assert store.list_renders().total == 0
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+@pytest.mark.parametrize("address", ["http://localhost:9/x.png", "https://x.org/y.png:z", "file:///etc/passwd",
+                                     "data:image/png;base64,AAAA"])
+def test_nothing_is_fetched_from_a_network(ask, store, address, allowed):
+    with pytest.raises(PictureError, match="nothing is fetched") as refusal:
+        ask(STILL.changed(target=address), paths_allowed=allowed)
+    assert "Save the picture" in refusal.value.cure
+
+
+@pytest.mark.parametrize(("reference", "says"), [
+    ("#99", "no render 99"), ("nowhere.png", "no file 'nowhere.png'"), ("{text}", "'words.png' is no picture"),
+    ("ab" * 32, "abababababab... that target names is not")])
+def test_a_picture_that_cannot_be_had_is_refused_before_anything_is_queued(ask, store, tmp_path, reference, says):
+    (tmp_path / "words.png").write_text("these are only words")
+    with pytest.raises(PictureError, match=says) as refusal:
+        ask(STILL.changed(target=reference.format(text=tmp_path / "words.png")), paths_allowed=True)
+    assert refusal.value.cure and store.list_renders().total == 0
+
+
+@pytest.mark.parametrize("trashed", [False, True])
+def test_the_picture_of_a_render_is_named_by_its_number(ask, store, made, trashed):
+    past = made(trashed=trashed)
+    render = ask(STILL.changed(image_prompts=f"#{past.id}:0.5"))
+    digest, = references(studio.settings_of(render))
+    assert digest == past.assets["final"].digest and render.parent_id is None
+    assert store.get_picture(digest).name == f"render {past.id}"
+
+
+def test_of_a_film_its_last_frame_is_taken(ask, store, made):
+    past = made("video")
+    kept = studio.settings_of(ask(STILL.changed(target=f"#{past.id}")))
+    pixels = studio.material_of(store, kept).get(kept.target)
+    assert pixels.shape == (16, 32, 3) and np.abs(pixels.astype(int) - 200).max() <= 3
+
+
+def test_a_render_that_has_made_nothing_yet_has_no_picture(ask, store):
+    waiting = ask()
+    with pytest.raises(PictureError, match=f"Render {waiting.id} has made no picture yet: it is queued"):
+        ask(STILL.changed(target=f"#{waiting.id}"))
+    with pytest.raises(PictureError, match="no picture yet"):
+        studio.continue_from(store, waiting.id)
+
+
+def test_painting_goes_on_from_a_render(ask, store, made):
+    past = made()
+    settings = studio.continue_from(store, past.id)
+    assert (settings.init, settings.init_image, settings.seed) == ("image", f"#{past.id}", None)
+    store.set_plan(past.id, {"device": "cpu", "threads": 1})
+    render = ask(settings)
+    kept = studio.settings_of(render)
+    assert kept.init_image == past.assets["final"].digest and kept.seed is not None
+    assert render.parent_id == past.id and render.plan is None, "it is no repetition"
+    assert ask(settings, parent_id=made().id).parent_id != past.id, "who says otherwise is heard"
+    with pytest.raises(StoreError, match="no render 99"):
+        studio.continue_from(store, 99)
+
+
+def test_a_picture_to_start_from_and_the_kind_of_start_must_agree(store, picture):
+    info, digest = check_pack(), "ab" * 32
+    assert studio.resolve(STILL.changed(init_image=digest), info).init == "image"
+    assert studio.resolve(STILL.changed(init_image=digest, init="image", canvas="pixels"), info).init == "image"
+    with pytest.raises(SettingsError, match="init_image names none"):
+        studio.resolve(STILL.changed(init="image"), info)
+    with pytest.raises(SettingsError, match="but init is random"):
+        studio.resolve(STILL.changed(init="random", init_image=digest), info)
+
+
+def test_pictures_of_one_store_can_be_carried_into_another(store, made, picture, tmp_path):
+    past, row = made(), studio.add_picture(store, picture("fox.png"))
+    settings = STILL.changed(target=f"#{past.id}", image_prompts=f"{row.digest} | other.png")
+    assert studio.names_kept_pictures(settings) and not studio.names_kept_pictures(STILL.changed(target="x.png"))
+    other = Store.open(tmp_path / "other")
+    carried = studio.carry_pictures(settings, store, other)
+    assert carried.target == past.assets["final"].digest and carried.image_prompts == settings.image_prompts
+    assert {kept.digest for kept in other.list_pictures()} == {row.digest, past.assets["final"].digest}
+    other.close()
+
+
+def check_pack():
+    return PackInfo(name="p", title="", space="s", licence="", files={}, perceptor={}, vqgan={})
+
+
+# -- texts, judges ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "content"), [
+    ("song.lrc", "[0:01.00] hello\n[0:02.00] darkness\n"),
+    ("song.SRT", "1\n00:00:01,000 --> 00:00:02,000\nhello\n"), ("a song.csv", "0:01,hello\n"),
+    ("x.txt", "0:01,hello\n")])
+def test_lyrics_in_a_file_are_read(ask, tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    kept = studio.settings_of(ask(STILL.changed(lyrics=str(tmp_path / name)), paths_allowed=True))
+    assert kept.lyrics == content
+
+
+def test_a_story_in_a_file_is_read(ask, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("story.txt").write_bytes("0:00 ein Sturm über See\n0:02 雨\n".encode("utf-16"))
+    kept = studio.settings_of(ask(STILL.changed(story=" story.txt "), paths_allowed=True))
+    assert kept.story == "0:00 ein Sturm über See\n0:02 雨\n"
+
+
+@pytest.mark.parametrize(("change", "says"), [
+    ({"lyrics": "nowhere.lrc"}, "nowhere.lrc"), ({"story": "nowhere.txt"}, "nowhere.txt"),
+    ({"story": "binary.txt"}, "not text"), ({"story": "long.txt"}, "8000"), ({"lyrics": "long.txt"}, "60,000"),
+    ({"lyrics": "plain.txt"}, "line|Line")])
+def test_texts_that_cannot_be_read_are_refused(ask, store, tmp_path, monkeypatch, change, says):
+    monkeypatch.chdir(tmp_path)
+    Path("binary.txt").write_bytes(b"\xff\xfa\xfb\0")
+    Path("long.txt").write_text("0:01 line\n" * 30_000)
+    Path("plain.txt").write_text("words without a time\n")
+    with pytest.raises(SettingsError, match=says) as refusal:
+        ask(STILL.changed(**change), paths_allowed=True)
+    assert refusal.value.cure and store.list_renders().total == 0
+
+
+@pytest.mark.parametrize(("change", "error", "says"), [
+    ({"image_prompts": ":0.5"}, SettingsError, "no text"), ({"text": "x @ []"}, SettingsError, "square brackets"),
+    ({"text": "x:(nonsense)"}, SettingsError, "nonsense"), ({"story": "0:00 x {colour=1}"}, SettingsError, "colour"),
+    ({"lyrics": "words"}, SettingsError, "1"), ({"noise_prompts": "7:0.5 | -1"}, SettingsError, "'-1' is not a seed"),
+    ({"noise_prompts": "1.5"}, SettingsError, "seed"), ({"noise_prompts": "٣"}, SettingsError, "seed"),
+    ({"noise_prompts": str(2**32)}, SettingsError, "4294967295"), ({"noise_prompts": "7:x"}, SettingsError, "7:x"),
+    ({"judges": "unknown:0.5"}, PackError, "unknown"), ({"judges": "sketch | sketch:2"}, SettingsError, "twice")])
+def test_wishes_that_cannot_be_read_are_refused_before_anything_is_queued(ask, store, change, error, says):
+    with pytest.raises(error, match=says) as refusal:
+        ask(STILL.changed(**change))
+    assert refusal.value.cure and store.list_renders().total == 0
+
+
+def test_wishes_that_can_be_read_pass(ask):
+    ask(STILL.changed(noise_prompts="0:0.5 | 4294967295", judges="sketch:0.5", text="a:(2*bass):0.1 @ -sky"))
+
+
+def test_a_judge_whose_weights_changed_is_named(ask, store, judge):
+    render = ask(STILL.changed(judges="judge:0.5"))
+    assert render.versions == {**studio.versions(), "judge judge": check("judge").digest[:16]}
+    assert not any("judge" in sentence for sentence in studio.what_differs(store, render.id))
+    store.set_plan(render.id, {"device": "cpu", "threads": 1}, versions={**render.versions, "judge judge": "0" * 16})
+    assert "The weights of judge 'judge' are others now." in studio.what_differs(store, render.id)
+    shutil.rmtree(judge)
+    assert any("no pack 'judge'" in sentence for sentence in studio.what_differs(store, render.id))
+
+
+@pytest.fixture
+def judge(tiny_checkpoints, tmp_path, monkeypatch):
+    """A second pack beside the first, with settings that suit it; gives its folder."""
+    folder = tmp_path / "checkpoints"
+    for name in ("sketch", "judge"):
+        shutil.copytree(tiny_checkpoints / "sketch", folder / name)
+    manifest = json.loads((folder / "judge" / "pack.json").read_text())
+    manifest |= {"name": "judge", "defaults": {"steps": 7, "init": "random"}}
+    (folder / "judge" / "pack.json").write_text(json.dumps(manifest))
+    monkeypatch.setenv("METAMUSIC_CHECKPOINTS", str(folder))
+    return folder / "judge"
+
+
+def test_what_suits_a_pack_is_asked_of_the_pack(judge):
+    assert studio.defaults_for("judge") == {"steps": 7, "init": "random"}
+    assert studio.defaults_for("sketch") == {} == studio.defaults_for("unknown")
+
+
+def test_flags_win_over_the_file_the_file_over_the_preset_and_that_over_the_pack(store, judge, tmp_path):
+    from metamusic.api import _settings
+    from metamusic.cli import gather_settings
+
+    studio.save_preset(store, "Ours", RenderSettings(pack="judge", cutouts=5, width=128, height=128))
+    store.save_preset("Bare", {"pack": "judge", "cutouts": 5, "width": 128})
+    (tmp_path / "s.json").write_text('{"width": 96, "height": 80}')
+    found = gather_settings("image", tmp_path / "s.json", "Bare", {"height": 64, "seed": None})
+    assert (found.steps, found.init, found.cutouts, found.width, found.height) == (7, "random", 5, 96, 64)
+    assert gather_settings("image", None, "Bare", {"pack": "sketch"}).steps == RenderSettings().steps
+    assert gather_settings("video", None, None, {"pack": "judge", "steps": 9}).steps == 9
+    assert gather_settings("image", None, "Ours", {}).steps == RenderSettings().steps, "a whole preset says all"
+    assert _settings("image", {"pack": "judge", "target": tmp_path / "t.png"}).steps == 7
+
+
+def test_who_names_a_picture_to_start_from_means_it():
+    assert studio.layered({"init": "random", "steps": 3}, {"init_image": "a.png"}) == {
+        "init": "image", "init_image": "a.png", "steps": 3}
+    assert studio.layered({"init": "image", "init_image": "a.png"}, {"init": "smooth"}) == {"init": "smooth"}
+    assert studio.layered({"init": "image", "init_image": "a.png"}, {"init_image": "b.png"})["init_image"] == "b.png"
+    assert studio.layered({"init": "random"}, {"init_image": ""}) == {"init": "random", "init_image": ""}
+    both = {"init": "random", "init_image": "a.png"}  # said in one breath: for `resolve` to refuse
+    assert studio.layered(both) == both
+
+
+def test_settings_come_out_of_what_was_dropped(store, tmp_path):
+    pixels = np.zeros((4, 4, 3), np.uint8)
+    write_png(pixels, tmp_path / "p.png", {"settings": STILL.model_dump(mode="json")})
+    assert studio.settings_from(store, tmp_path / "p.png") == STILL
+    assert studio.settings_from(store, (tmp_path / "p.png").read_bytes(), "x.png") == STILL
+    with pytest.raises(SettingsError, match="'x.json'"):
+        studio.settings_from(store, b"words", "x.json")
+
+
+# -- the commit ---------------------------------------------------------------------------------------
+
+A, B = "a" * 40, "b" * 40
+
+
+def written(folder, **files):
+    for name, text in files.items():
+        path = folder / name.replace("__", "/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return folder
+
+
+@pytest.mark.parametrize(("files", "expected"), [
+    ({"HEAD": f"{A}\n"}, A),
+    ({"HEAD": "ref: refs/heads/main\n", "refs__heads__main": f"{A}\n"}, A),
+    ({"HEAD": "ref: refs/heads/main\n",
+      "packed-refs": f"# pack-refs\n{B} refs/heads/xmain\n{A} refs/heads/main\n^{B}\n"}, A),
+    ({"HEAD": "ref: refs/heads/main\n", "refs__heads__main": f"{A}\n", "packed-refs": f"{B} refs/heads/main\n"}, A),
+    ({"HEAD": "ref: refs/heads/unborn\n"}, ""), ({"HEAD": "ref: refs/heads/unborn\n", "packed-refs": "\n"}, ""),
+    ({"HEAD": ""}, ""), ({}, "")])
+def test_the_commit_is_read_from_gits_own_files(tmp_path, files, expected):
+    written(tmp_path / ".git", **files)
+    assert studio.commit_of(tmp_path) == expected
+
+
+def test_the_commit_of_a_worktree_is_its_own(tmp_path):
+    main = written(tmp_path / "main" / ".git", HEAD="ref: refs/heads/main", refs__heads__main=A,
+                   refs__heads__side=B, worktrees__side__HEAD="ref: refs/heads/side\n",
+                   worktrees__side__commondir="../..\n")
+    written(tmp_path / "side", **{".git": f"gitdir: {main}/worktrees/side\n"})
+    written(tmp_path / "near", **{".git": "gitdir: ../main/.git/worktrees/side\n"})
+    assert studio.commit_of(tmp_path / "side") == studio.commit_of(tmp_path / "near") == B
+    assert studio.commit_of(tmp_path / "nowhere") == "" and "commit" in studio.versions()

@@ -2,14 +2,16 @@
 
 from dataclasses import replace
 
+import official
 import pytest
 import taming.modules.diffusionmodules.model as shipped
 import torch
+import yaml
 from taming.modules.vqvae.quantize import VectorQuantizer
 from torch import nn
 
 from metamusic.errors import PackError
-from metamusic.vqgan import VQGAN, VQGANConfig, clamp_with_grad
+from metamusic.vqgan import VQGAN, VQGANConfig, clamp_with_grad, config_of, vqgan_config
 
 OFFICIAL = VQGANConfig()  # vqgan_imagenet_f16_16384, as its model.yaml has it
 OFFICIAL_WORDS = dict(double_z=False, z_channels=256, resolution=256, in_channels=3, out_ch=3, ch=128,
@@ -199,3 +201,122 @@ def test_an_even_grey_is_zero_to_the_networks():
     model.encoder.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     model.encode(torch.full((1, 3, 8, 8), 0.5))
     assert seen[0].abs().max() == 0
+
+
+# -- Gumbel ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def gumbel() -> tuple[VQGAN, official.Taming]:
+    reference = official.taming(official.SMALL_GUMBEL)
+    return VQGAN.from_state(official.SMALL_GUMBEL, reference.state_dict()), reference
+
+
+def test_the_published_gumbel_model_has_the_published_weights():
+    """OpenImages f8: an embedding of [8192, 256] and a 1x1 convolution that scores it."""
+    with torch.device("meta"):
+        state, reference = VQGAN(official.F8_GUMBEL).state_dict(), official.Taming(official.F8_GUMBEL).state_dict()
+    assert state["quantize.embed.weight"].shape == (8192, 256)
+    assert state["quantize.proj.weight"].shape == (8192, 256, 1, 1) and state["quantize.proj.bias"].shape == (8192,)
+    assert {name: value.shape for name, value in state.items()} == {
+        name: value.shape for name, value in reference.items()}
+    assert official.F8_GUMBEL.cell == 8
+
+
+def test_a_gumbel_model_encodes_to_the_entries_that_score_best_always_the_same(gumbel):
+    ours, reference = gumbel
+    picture = torch.rand(2, 3, 32, 48)
+    latent = ours.encode(picture)
+    with torch.no_grad():
+        quantised, painted = reference(picture * 2 - 1)
+    assert torch.equal(latent, quantised) and torch.equal(ours.encode(picture), latent)
+    assert torch.equal(ours.quantise(latent), latent), "an entry is its own nearest"
+    torch.testing.assert_close(ours.decode_unclamped(latent) * 2 - 1, painted, atol=1e-4, rtol=1e-4)
+    assert len(ours.codes(latent).unique()) > 1
+
+
+def test_a_gumbel_latent_is_optimised_among_the_entries(gumbel):
+    ours = gumbel[0]
+    latent = torch.randn(1, 16, 4, 4, requires_grad=True)
+    cells = latent.detach().permute(0, 2, 3, 1)
+    assert torch.equal(ours.codes(latent), (cells[..., None, :] - ours.codebook).square().sum(-1).argmin(-1))
+    ours.decode(ours.quantise(latent)).mean().backward()
+    assert latent.grad.abs().sum() > 0
+    assert (ours.low <= ours.lookup(torch.arange(64)[None, None])).all()
+
+
+def test_kinds_that_cannot_be_are_refused():
+    with pytest.raises(ValueError, match="embed_dim 8 equal to z_channels 16"):
+        replace(official.SMALL_GUMBEL, embed_dim=8)
+    with pytest.raises(ValueError, match="vq and gumbel, not finite"):
+        replace(official.SMALL, kind="finite")
+
+
+def test_a_manifest_names_the_kind_only_where_it_is_not_the_first():
+    assert "kind" not in SMALL.to_dict() and VQGANConfig(**SMALL.to_dict()) == SMALL
+    assert VQGANConfig(**official.SMALL_GUMBEL.to_dict()) == official.SMALL_GUMBEL
+
+
+# -- configurations as published ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("net2net", [False, True])
+@pytest.mark.parametrize("shape", [official.F16, official.F8_GUMBEL, official.SMALL], ids=["f16", "gumbel", "small"])
+def test_a_published_configuration_is_understood(tmp_path, shape, net2net):
+    assert vqgan_config(official.vqgan_yaml(tmp_path / "model.yaml", shape, net2net=net2net)) == shape
+
+
+@pytest.mark.parametrize("shape", [official.F16, official.F8_GUMBEL, official.SMALL], ids=["f16", "gumbel", "small"])
+def test_weights_tell_their_shape_themselves(shape):
+    with torch.device("meta"):
+        assert config_of(official.Taming(shape).state_dict()) == shape
+    with pytest.raises(PackError, match="not the weights of a VQGAN"):
+        config_of({"a": torch.zeros(1)})
+
+
+@pytest.mark.parametrize("changes, word", [
+    ({"double_z": True}, "double_z True; only False"), ({"in_channels": 4}, "in_channels 4"),
+    ({"attn_type": "linear"}, "'attn_type', which taming"), ({"resamp_with_conv": False}, "resamp_with_conv"),
+    ({"ch": "many"}, "ddconfig: "), ({"ch_mult": [1, None]}, "ddconfig: ")])
+def test_another_network_is_refused_with_the_reason(tmp_path, changes, word):
+    path = official.vqgan_yaml(tmp_path / "model.yaml", SMALL, **changes)
+    with pytest.raises(PackError, match=word) as caught:
+        vqgan_config(path)
+    assert str(path) in caught.value.message and caught.value.cure
+
+
+def test_dropout_does_not_matter(tmp_path):
+    path = official.vqgan_yaml(tmp_path / "model.yaml", official.SMALL, dropout=0.1)
+    assert vqgan_config(path) == official.SMALL
+
+
+@pytest.mark.parametrize("text, word", [
+    ("", "NoneType"), ("[1, 2]", "list"), ("model: 3", "under model, got int"), ("a: [", "while parsing"),
+    ("model: {target: ldm.models.autoencoder.AutoencoderKL, params: {}}", "describes a AutoencoderKL"),
+    ("model: {params: {}}", "nameless"), ("model: {target: a.VQModel, params: {}}", "under ddconfig"),
+    ("model: {target: a.VQModel, params: {ddconfig: {ch: 3}}}", "lacks ch_mult"),
+    ("model: {target: a.VQModel, params: {remap: used.npy}}", "remap"),
+    ("model: !!python/object/apply:os.system ['touch ran']", "os.system"), ("\0", "special characters")])
+def test_what_is_no_configuration(tmp_path, monkeypatch, text, word):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "model.yaml"
+    path.write_text(text)
+    with pytest.raises(PackError, match=word):
+        vqgan_config(path)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_configuration_that_lacks_a_number_or_is_not_there(tmp_path):
+    path = official.vqgan_yaml(tmp_path / "model.yaml", SMALL)
+    whole = yaml.safe_load(path.read_text())
+    del whole["model"]["params"]["n_embed"]
+    path.write_text(yaml.safe_dump(whole))
+    with pytest.raises(PackError, match="lacks 'n_embed'"):
+        vqgan_config(path)
+    with pytest.raises(PackError, match="There is no file"):
+        vqgan_config(tmp_path / "other.yaml")
+    with pytest.raises(PackError, match="cannot be read"):
+        vqgan_config(tmp_path)
+    path.write_text("#" * 2_000_000)
+    with pytest.raises(PackError, match="far too long"):
+        vqgan_config(path)

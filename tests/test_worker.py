@@ -17,7 +17,7 @@ from db.files import Files
 from db.workers import worker_name
 from metamusic import studio, worker
 from metamusic.errors import EncodingError, StoreError
-from metamusic.events import Checkpoint, Finished, Frame, Preview, Started, Step
+from metamusic.events import Checkpoint, Finished, Frame, Preview, Squeezed, Started, Step
 from metamusic.metadata import read_png, read_video
 from metamusic.settings import RenderSettings
 from metamusic.song import Analysis
@@ -498,4 +498,23 @@ def test_every_event_is_taken():
 
     from metamusic.events import Event
 
-    assert set(get_args(Event)) == {Started, Step, Preview, Frame, Checkpoint, Finished}
+    assert set(get_args(Event)) == {Started, Squeezed, Step, Preview, Frame, Checkpoint, Finished}
+
+
+def test_what_the_engine_measured_is_kept_with_the_plan_and_replayed(store, ask, monkeypatch):
+    """Memory runs out once, at the third step: the row tells, and Run again begins with what went well."""
+    from metamusic.painter import Painter
+
+    whole, cries = Painter._slopes, iter([RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")])
+
+    def short_of_memory(self, moment, now):
+        if self.steps_done == 2 and (cry := next(cries, None)):
+            raise cry
+        return whole(self, moment, now)
+
+    monkeypatch.setattr(Painter, "_slopes", short_of_memory)
+    made = run_now(store, ask(STILL.changed(cutouts=4), claim=True).id)
+    assert made.state == "done" and made.plan["cutouts_at_once"] == 2
+    assert any("Memory ran short" in note for note in made.notes)
+    again = run_now(store, studio.run_again(store, made.id).id)
+    assert again.plan["cutouts_at_once"] == 2 and again.plan["precision"] == "float32"

@@ -11,8 +11,9 @@ import errno
 import logging
 import threading
 import traceback
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, suppress
+from dataclasses import replace
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -21,7 +22,8 @@ import metamusic
 from db import RenderRow, Store, StoreProblem
 from metamusic import studio
 from metamusic.errors import MetaMusicError, SongError
-from metamusic.events import Checkpoint, Event, Finished, Frame, Preview, Started
+from metamusic.events import Checkpoint, Event, Finished, Frame, Preview, Squeezed, Started
+from metamusic.judges import judge_weights
 from metamusic.packs import Models
 from metamusic.plan import ExecutionPlan, apply_plan, choose_plan, plan_differences
 from metamusic.render import render
@@ -71,9 +73,10 @@ class Attempt:
     def _prepare(self) -> None:
         """All that the engine needs, and the sink standing where the newest checkpoint left off."""
         self.settings = studio.settings_of(self.row)
-        self.plan = choose_plan(self.row.plan)
+        self.plan = choose_plan(self.row.plan, self.settings.precision)
         apply_plan(self.plan)
-        self.models = models_of(self.settings.pack, self.plan.device)
+        judges = [name for name in judge_weights(self.settings) if name != self.settings.pack]
+        self.models = models_of(self.settings.pack, self.plan.device, judges)
         self._note_differences(self.models)
         self.song = self._load_song()
         self.checkpoints = Checkpoints(self.store.files, self.row.id)
@@ -110,7 +113,8 @@ class Attempt:
         digest = models.info.digest
         if digest != self.row.pack_digest:
             notes.append(f"The weights of pack {self.row.pack!r} changed after this was submitted.")
-        self.store.set_plan(self.row.id, self.plan.to_dict(), versions=studio.versions(),
+        notes += studio.judges_differ(self.row)
+        self.store.set_plan(self.row.id, self.plan.to_dict(), versions=studio.versions(self.settings),
                             pack_digest=digest, notes=notes)
 
     def _where_to_resume(self) -> Resume | None:
@@ -126,7 +130,8 @@ class Attempt:
     def _paint(self) -> Outcome:
         """The engine's events, one by one, until the end or until somebody wants it to stop."""
         state = self.resume.state if self.resume else None
-        events = render(self.song, self.settings, self.models, beats=self._beats(), resume=state)
+        events = render(self.song, self.settings, self.models, beats=self._beats(),
+                        material=studio.material_of(self.store, self.settings), plan=self.plan, resume=state)
         with closing(cast(Generator[Event], events)):
             for event in events:
                 self._take(event)
@@ -152,8 +157,10 @@ class Attempt:
             case Started():
                 self.pulse.begin()
                 self.sink.begin(event)
-                if event.notes:  # now: whoever watches should not learn of them at the end
-                    self.store.set_plan(self.row.id, self.plan.to_dict(), notes=event.notes)
+                # Now: whoever watches should not learn of the notes at the end.
+                self._replan(event.cutouts_at_once, event.memory_reason, event.notes)
+            case Squeezed(cutouts_at_once=count, note=note):
+                self._replan(count, note, [note])
             case Preview(pixels=pixels):
                 self.sink.show(pixels)
                 self._show(pixels)
@@ -168,6 +175,11 @@ class Attempt:
                 self.scores = scores
         self.progress.take(event)
         self.pulse.tell(self.progress.values)
+
+    def _replan(self, cutouts_at_once: int, reason: str, notes: Sequence[str]) -> None:
+        """What the engine measured belongs to the plan: Run again replays it."""
+        self.plan = replace(self.plan, cutouts_at_once=cutouts_at_once, memory_reason=reason)
+        self.store.set_plan(self.row.id, self.plan.to_dict(), notes=notes)
 
     def _show(self, pixels: np.ndarray) -> None:
         if self.preview.show(pixels) and not self.previewed:
@@ -202,7 +214,7 @@ class Attempt:
                 "title": self.row.title, "settings": self.row.settings, "seed": self.row.seed,
                 "song": {"title": song.title, "digest": song.digest},
                 "pack": {"name": self.row.pack, "digest": self.models.info.digest},
-                "versions": studio.versions(), "plan": plan.to_dict()}
+                "versions": studio.versions(self.settings), "plan": plan.to_dict()}
 
     def _fail(self, message: str, cure: str) -> None:
         log.error("render %s failed: %s", self.row.id, message)

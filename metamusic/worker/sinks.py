@@ -10,8 +10,8 @@ from PIL import Image
 
 from db import NewAsset
 from metamusic.events import Started
+from metamusic.job import chunk_length
 from metamusic.metadata import encode, thumbnail, write_png
-from metamusic.render import chunk_length
 from metamusic.settings import RenderSettings
 from metamusic.video import ChunkEncoder, check_in_step, join_chunks, read_frame
 

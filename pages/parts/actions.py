@@ -6,10 +6,11 @@ import streamlit as st
 
 from metamusic import studio
 from metamusic.errors import MetaMusicError
-from pages.parts import background, form, media, problem, songs, store
+from pages.parts import background, form, media, problem, sections, songs, store
 
 if TYPE_CHECKING:
     from db import RenderRow
+    from metamusic.settings import RenderSettings
 
 
 def draw(render: "RenderRow") -> None:
@@ -19,8 +20,10 @@ def draw(render: "RenderRow") -> None:
         if not render.active:
             _run_again(render)
         if render.state in ("failed", "cancelled"):
-            st.button("Continue", icon=":material/play_arrow:", on_click=_continue, args=(render.id,),
-                      help="From where it stopped.")
+            st.button("Resume", icon=":material/play_arrow:", on_click=_continue, args=(render.id,),
+                      help="Paint on from where it stopped.")
+        if not render.active and "final" in render.assets:
+            _go_on(render)
         if st.button("Use these settings", icon=":material/tune:"):
             _use(render)
         with st.popover("Keep as preset", icon=":material/bookmark_add:"):
@@ -45,6 +48,13 @@ def _run_again(render: "RenderRow") -> None:
             again = studio.run_again(store.open_store(), render.id,
                                      submit_key=form.order_key("again", render.id))
             st.switch_page("pages/render.py", query_params={"id": str(again.id)})
+
+
+def _go_on(render: "RenderRow") -> None:
+    if st.button("Continue from here", icon=":material/fork_right:", key="on_from_here",
+                 help="A new render that begins with this picture."):
+        with problem.told():
+            _fill(render, studio.continue_from(store.open_store(), render.id), panel="First picture")
 
 
 def _what_differs(render: "RenderRow") -> None:
@@ -100,8 +110,16 @@ def _download(render: "RenderRow") -> None:
 
 @problem.told()
 def _use(render: "RenderRow") -> None:
-    form.load(studio.settings_of(render))
+    _fill(render, studio.settings_of(render))
+
+
+@problem.told()
+def _fill(render: "RenderRow", chosen: "RenderSettings", panel: str | None = None) -> None:
+    """The Studio's form with these settings and this song; `panel` is opened there."""
+    form.load(chosen)
     songs.choose(render.song.id)
+    if panel:
+        sections.open_panel(panel)
     st.switch_page("pages/studio.py")
 
 

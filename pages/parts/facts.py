@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from metamusic.settings import GROUPS, RenderSettings
-from pages.parts import words
+from metamusic.settings import RenderSettings
+from pages.parts import sections, words
 from pages.parts.form import KNOBS
 
 Rows = Sequence[tuple[str, str]]
@@ -28,10 +28,10 @@ def of_settings(settings: Mapping[str, Any]) -> dict[str, Rows]:
     """Every setting of a render that matters for its kind, by group; what is not the default stands out."""
     kind = settings.get("kind", "image")
     default = RenderSettings.parse({}).model_dump(mode="json")
-    shown = {name: knob for name, knob in KNOBS.items() if kind in knob.kinds and name in settings}
-    return {group: [(_marked(knob.label, settings[name] != default[name]), words.value(knob, settings[name]))
-                    for name, knob in shown.items() if knob.group == group]
-            for group in GROUPS}
+    shown = {name: KNOBS[name] for name in settings if name in KNOBS and kind in KNOBS[name].kinds}
+    return {title: [(_marked(shown[name].label, settings[name] != default[name]),
+                     words.value(shown[name], settings[name])) for name in names if name in shown]
+            for title, names in sections.by_title().items()}
 
 
 def of_run(render: "RenderRow") -> dict[str, Rows]:
@@ -40,7 +40,7 @@ def of_run(render: "RenderRow") -> dict[str, Rows]:
             ("Begun", _moment(render.started_at)), ("Finished", _moment(render.finished_at)),
             ("Painting took", words.about(render.seconds) if render.seconds else ""),
             ("Attempts", str(render.attempts) if render.attempts > 1 else ""),
-            ("Run again of", f"no. {render.parent_id}" if render.parent_id else ""),
+            ("Came from", f"no. {render.parent_id}" if render.parent_id else ""),
             ("Preset", render.preset or "")]
     return {"This run": [row for row in made if row[1]], "Scores": _flat(render.scores),
             "Plan": _flat(render.plan or {}), "Versions": _flat(render.versions)}

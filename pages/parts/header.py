@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from pages.parts import problem, words
+from pages.parts import problem, store, words
 
 if TYPE_CHECKING:
     from db import RenderRow
@@ -28,10 +28,20 @@ def draw(render: "RenderRow") -> None:
     st.html('<div class="mm-line">' + "".join(f"<span>{escape(fact)}</span>" for fact in facts) + "</div>")
     if render.settings.get("text"):
         st.markdown(f"“{words.plain(render.settings['text'])}”")
+    _lineage(render)
     for note in dict.fromkeys((*render.song.notes, *render.notes)):
         st.caption(words.plain(note), width="stretch")
     if render.state == "failed":
         problem.show(render.error, render.cure)
+
+
+def _lineage(render: "RenderRow") -> None:
+    """Which render this one came from."""
+    parent = store.open_store().get_render(render.parent_id) if render.parent_id else None
+    if parent is not None and parent.deleted_at is None:
+        word = "Runs again" if parent.settings == render.settings else "Continues"
+        st.page_link("pages/render.py", label=words.plain(f"{word} {name(parent)}"), icon=":material/account_tree:",
+                     query_params={"id": str(parent.id)})
 
 
 def without_picture(render: "RenderRow") -> None:

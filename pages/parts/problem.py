@@ -14,7 +14,7 @@ from metamusic.errors import MetaMusicError
 _MENDABLE = (MetaMusicError, StoreProblem)  # both have a message and a cure
 _KEPT, _HERE = "problems", "problems_of"  # what callbacks ran into, by place, and on which page
 
-Place = Literal["desk", "easel", "actions"]
+Place = Literal["desk", "easel", "actions", "pictures", "lyrics", "models"]
 
 
 def show(message: str, cure: str = "") -> None:

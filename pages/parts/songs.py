@@ -6,7 +6,7 @@ import streamlit as st
 
 from metamusic import studio
 from metamusic.settings import RenderSettings
-from pages.parts import background, form, problem, stage, store, words
+from pages.parts import background, form, lyrics, problem, stage, store, words
 
 if TYPE_CHECKING:
     from db import SongRow
@@ -78,7 +78,9 @@ def draw_region(song: "SongRow") -> None:
     length = form.values()["duration"]
     end = min(song.duration_s, start + length) if length else song.duration_s
     analysis = heard(song)
-    stage.choose(song, analysis, (start, end), lambda first, last: _move(song, first, last), key="desk")
+    text = form.values()["lyrics"]
+    stage.choose(song, analysis, (start, end), lambda first, last: _move(song, first, last), key="desk",
+                 lines=lyrics.spans_or_none(text), told=lyrics.told(text, start, end))
     for note in song.notes:
         st.caption(words.plain(note))
     if analysis is None:

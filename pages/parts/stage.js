@@ -61,9 +61,17 @@ export default function ({ data, parentElement, setStateValue }) {
   function draw() {
     const colours = paletteOf(parentElement), [context, width, height] = surface(canvas)
     if (!width) return
-    const beatRoom = 10, waveHeight = height - beatRoom
+    const lines = data.lines ?? [], beatRoom = 10, lineRoom = lines.length ? 9 : 0
+    const waveHeight = height - beatRoom - lineRoom
     const { start, end } = self.region, at = self.touched ? now() : start
     const x = seconds => seconds / length * width
+    context.fillStyle = colours.chosen                         // what is sung, as dashes above the waveform
+    for (const [from, to] of lines) {
+      context.globalAlpha = to <= start || from >= end ? 0.3 : at >= from && at < to && self.touched ? 1 : 0.75
+      context.beginPath(); context.roundRect(x(from) + 0.5, 0, Math.max(2, x(to) - x(from) - 1.5), 4, 2); context.fill()
+    }
+    context.globalAlpha = 1
+    context.translate(0, lineRoom)
     if (!song.peaks?.length) {                                 // the song is still being listened to
       context.fillStyle = colours.line; context.fillRect(0, waveHeight / 2, width, 1)
     } else bars(context, song.peaks, width, waveHeight, (from, to) => {
@@ -76,7 +84,7 @@ export default function ({ data, parentElement, setStateValue }) {
     beats.forEach((beat, i) => {
       if (crowded && i % Math.ceil(beats.length / (width / 5))) return
       context.globalAlpha = beat >= start && beat <= end ? 0.8 : 0.3
-      context.fillRect(x(beat) - 0.5, height - 5, 1.5, 5)
+      context.fillRect(x(beat) - 0.5, height - lineRoom - 5, 1.5, 5)
     })
     context.globalAlpha = 1
     if (choose) for (const [edge, side] of [[start, 1], [end, -1]]) {
@@ -90,10 +98,11 @@ export default function ({ data, parentElement, setStateValue }) {
       context.fillRect(x(at) - 1, 0, 2, waveHeight)
     }
     find(".from").textContent = clock(self.touched ? at : start)
-    find(".what").textContent = [data.caption, start > 0.05 || end < length - 0.05
+    const sung = self.touched && lines.find(([from, to]) => at >= from && at < to)
+    find(".what").textContent = sung ? sung[2] : [data.caption, start > 0.05 || end < length - 0.05
       ? `${clock(start)} to ${clock(end)}, ${seconds(end - start)} of ${clock(length)}`
       : choose ? `The whole song, ${clock(length)}` : clock(length),
-      song.tempo ? `${Math.round(song.tempo)} beats a minute` : ""].filter(Boolean).join("  ·  ")
+      song.tempo ? `${Math.round(song.tempo)} beats a minute` : "", data.told].filter(Boolean).join("  ·  ")
     canvas.setAttribute("aria-valuemax", Math.round(length))
     canvas.setAttribute("aria-valuenow", Math.round(at))
     canvas.setAttribute("aria-valuetext", `${clock(start)} to ${clock(end)}`)
@@ -133,6 +142,8 @@ export default function ({ data, parentElement, setStateValue }) {
   }
   canvas.onpointermove = event => {
     if (!self.drag) {
+      const over = (data.lines ?? []).find(([from, to]) => timeAt(event) >= from && timeAt(event) < to)
+      canvas.title = over?.[2] ?? ""
       if (choose) canvas.style.cursor = { end: "ew-resize", start: "ew-resize", move: "grab", new: "crosshair" }[grip(event)]
       return
     }

@@ -1,5 +1,6 @@
 """How the screens say numbers, times and states."""
 
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ if TYPE_CHECKING:
 
 STATE = {"queued": "waiting", "running": "painting", "done": "done", "failed": "failed",
          "cancelled": "stopped", "interrupted": "interrupted"}
+_DIGEST = re.compile(r"\b([0-9a-f]{64}|[0-9a-f]{40})\b")
 KIND = {"image": "Picture", "video": "Video"}
 
 
@@ -52,8 +54,27 @@ def value(knob: "Knob | None", raw: Any) -> str:
         return "yes" if raw else "no"
     if isinstance(raw, (list, tuple)):
         return ", ".join(map(str, raw)) or "none"
-    text = f"{raw:g}" if isinstance(raw, float) else str(raw) or "none"
+    text = f"{raw:g}" if isinstance(raw, float) else short(str(raw)) or "none"
     return f"{text} {knob.unit}" if knob and knob.unit else text
+
+
+def short(text: str, letters: int = 120) -> str:
+    """A text as far as a line has room for it; digests by their beginning."""
+    text = _DIGEST.sub(lambda found: found[0][:8], text.replace("\n", " / "))
+    return text if len(text) <= letters else text[:letters - 1].rstrip() + "\u2026"
+
+
+def many(count: int, one: str) -> str:
+    """1 line, 2 lines."""
+    return f"{count} {one}" if count == 1 else f"{count} {one}s"
+
+
+def size(count: int) -> str:
+    """A number of bytes as one says it: 33 MB, 1.2 GB."""
+    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if count >= unit:
+            return f"{count / unit:.1f} {name}" if count < 10 * unit else f"{count / unit:.0f} {name}"
+    return f"{count} bytes"
 
 
 def share_done(render: "RenderRow") -> float:
