@@ -1,13 +1,18 @@
-"""How much work a render is, in looks: what judging one cutout costs. For estimates and the time left.
+"""How much work a render is, in looks (what judging one cutout costs), and how much memory its decoder takes.
+For estimates, the time left and sizes that fit.
 
-Only proportions matter here. What a look takes on this machine is learnt from its own past renders; until
+Of looks only proportions matter. What a look takes on this machine is learnt from its own past renders; until
 there is one, SECONDS_PER_LOOK is a guess.
 """
+
+from collections.abc import Mapping
+from typing import Any
 
 from metamusic.settings import RenderSettings
 
 LOOKS_PER_DECODE = 20  # at 256 x 256, with its gradient: 15 measured for the sketch pack, 28 for ViT-B/32
 SECONDS_PER_LOOK = 0.025  # two cores of a server, sketch pack
+DECODER_BYTES = 48  # per channel, block and pixel: 45 to 47 measured for the published VQGANs
 COARSE_SIDE = 128  # px: a picture whose shorter side is less has no half-size stage
 
 
@@ -41,3 +46,13 @@ def coarse_steps(settings: RenderSettings, width: int, height: int) -> int:
 
 def _decode(settings: RenderSettings) -> float:
     return LOOKS_PER_DECODE * settings.width * settings.height / 256**2
+
+
+def decoder_memory(vqgan: Mapping[str, Any], width: int, height: int) -> int:
+    """About how many bytes a VQGAN keeps while a picture of width x height is optimised.
+
+    vqgan: the fields of its VQGANConfig. The engine measures it anew (`memory`); this needs no weights.
+    """
+    channels = sum(vqgan["ch"] * times / 4**level for level, times in enumerate(vqgan["ch_mult"]))
+    per_pixel = channels * (vqgan["num_res_blocks"] + 1) * DECODER_BYTES / vqgan.get("unshuffle", 1) ** 2
+    return int(per_pixel * width * height)

@@ -484,7 +484,8 @@ def import_pack(name: str, *, vqgan_config: Path | None = None, vqgan: Path | No
     with _arriving(name) as folder:
         files = {role: _write_tensors(folder, role, tensors, wanted.perceptor.space, keep_precision=True)
                  for role, tensors in wanted.tensors.items()}
-        info = PackInfo(name=name, title=title or name, space=wanted.perceptor.space, licence=licence, card=card,
+        info = PackInfo(name=name, title=title or name, space=wanted.perceptor.space,
+                        licence=licence or UNKNOWN_LICENCE, card=card,
                         files=files, vqgan=wanted.vqgan.to_dict() if wanted.vqgan else None,
                         perceptor=wanted.perceptor.to_dict(), defaults=dict(defaults or {}),
                         asserted=_asserted(wanted, clip_model, vqgan_config))

@@ -97,6 +97,18 @@ def apply_plan(plan: ExecutionPlan) -> None:
         torch.use_deterministic_algorithms(True, warn_only=True)
 
 
+@functools.cache
+def device_memory() -> int:
+    """Bytes of memory that the device has which renders here: a GPU's own, or half of the machine's."""
+    import psutil
+    import torch
+
+    device, _ = _device()
+    if device.startswith("cuda"):
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    return int(psutil.virtual_memory().total // 2)
+
+
 def plan_differences(past: dict[str, Any], now: ExecutionPlan) -> list[str]:
     """In words, what keeps a render from giving the same pixels as one made under `past`."""
     names = {"engine": "engine version", "torch": "torch", "machine": "machine", "device": "device",

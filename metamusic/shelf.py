@@ -83,7 +83,8 @@ class Doing:
 def items() -> list[ShelfItem]:
     """Every pack that is here or in the catalogue; those that are here first."""
     listed = catalogue().packs
-    here = {folder.parent.name for folder in checkpoints().glob(f"*/{packs.MANIFEST}")}
+    here = {path.parent.name for path in checkpoints().glob(f"*/{packs.MANIFEST}")
+            if not path.parent.name.startswith(".")}  # a pack that is just being written
     readable = {info.name: info for info in packs.available()}
     names = [*sorted(here - listed.keys()), *listed]
     found = [item(name, readable.get(name)) for name in names]
@@ -317,6 +318,7 @@ class _Running:
 
 _RUNNING: dict[tuple[str, str], _Running] = {}
 _RUNNING_LOCK = threading.Lock()
+_LOOKING = threading.Lock()
 
 
 def _key(name: str) -> tuple[str, str]:
@@ -439,7 +441,7 @@ def _held(name: str) -> bool:
     """Whether some process is fetching that pack."""
     lock = FileLock(downloads_folder() / f"{name}.job.lock")
     try:
-        with lock.acquire(timeout=0):
+        with _LOOKING, lock.acquire(timeout=0):  # two tabs that look at once must not take each other for it
             return False
     except (Timeout, OSError):
         return True

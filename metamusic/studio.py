@@ -25,7 +25,7 @@ from db import DiskFull, PictureRow, PresetRow, RenderRow, SongRow, Store, Store
 from db.workers import worker_name
 from metamusic import packs
 from metamusic import shelf as packs_shelf
-from metamusic.effort import SECONDS_PER_LOOK, effort
+from metamusic.effort import SECONDS_PER_LOOK, decoder_memory, effort
 from metamusic.errors import DiskFullError, PackError, PictureError, SettingsError, SongError, StoreError
 from metamusic.lyrics import parse_lyrics, read_lyrics
 from metamusic.material import Material, is_digest, places, render_id_of, with_references
@@ -51,6 +51,8 @@ LYRICS_SUFFIXES = (".lrc", ".srt", ".csv", ".txt")
 LARGEST_SIDE = 4096  # pixels of a picture that is shown to the engine
 # What besides torch can change a picture: who decodes, listens, turns and looks.
 LIBRARIES = ("numpy", "librosa", "kornia", "open_clip_torch", "wav2clip", "imageio-ffmpeg")
+REPLAYED = ("device", "threads", "precision", "cutouts_at_once")  # of a past plan
+DECODER_SHARE = 0.6  # of the memory; the rest is for CLIP, its cutouts and other programs
 STILL_BYTES = 20_000_000  # room that a picture, its previews and checkpoints take
 LONGEST_NAME = 120  # bytes; file systems take 255, some that encrypt 143
 BYTES_PER_PIXEL = 0.5  # of film, twice: in chunks and joined
@@ -381,8 +383,26 @@ def _judges(settings: RenderSettings) -> list[packs.PackInfo]:
 
 
 def defaults_for(pack: str) -> dict[str, Any]:
-    """Settings that suit a pack better than the general ones; {} where it says none, or is not here."""
-    return next((dict(info.defaults) for info in packs.available() if info.name == pack), {})
+    """Settings that suit a pack better than the general ones; {} where it says none, or is not here.
+
+    A size that is too large for the memory of the device here is made smaller, in its own proportions.
+    """
+    info = next((info for info in packs.available() if info.name == pack), None)
+    if info is None:
+        return {}
+    return {**info.defaults, **_size_that_fits(info)}
+
+
+def _size_that_fits(info: packs.PackInfo) -> dict[str, int]:
+    """The pack's own width and height, or the largest below it whose decoder leaves room for its judges."""
+    if info.vqgan is None or not {"width", "height"} <= info.defaults.keys():
+        return {}
+    from metamusic.plan import device_memory
+
+    width, height = int(info.defaults["width"]), int(info.defaults["height"])
+    room = max(0, device_memory() * DECODER_SHARE - packs.memory_need(info))
+    shrink = min(1.0, (room / decoder_memory(info.vqgan, width, height)) ** 0.5)
+    return {"width": max(64, int(width * shrink) // 16 * 16), "height": max(64, int(height * shrink) // 16 * 16)}
 
 
 def _check_region(row: SongRow, settings: RenderSettings) -> None:
@@ -519,16 +539,17 @@ def _plan_differs(past: RenderRow) -> Iterator[str]:
     if past.plan is None:
         yield "How it was computed is not known: it never began."
         return
-    for difference in plan_differences(past.plan, _plan_now(past.plan["device"], past.plan["threads"])):
+    replayed = tuple((name, past.plan[name]) for name in REPLAYED if name in past.plan)
+    for difference in plan_differences(past.plan, _plan_now(replayed)):
         yield f"{difference[0].upper()}{difference[1:]}."
 
 
 @cache
-def _plan_now(device: str, threads: int) -> "ExecutionPlan":
+def _plan_now(replayed: tuple[tuple[str, Any], ...]) -> "ExecutionPlan":
     """What replaying such a plan would come to here; asking torch takes a while, so it is asked once."""
     from metamusic.plan import choose_plan
 
-    return choose_plan({"device": device, "threads": threads})
+    return choose_plan(dict(replayed))
 
 
 def _libraries_differ(past: RenderRow) -> Iterator[str]:

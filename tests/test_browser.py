@@ -191,6 +191,44 @@ def test_a_newcomers_journey(server, page, tune):
     page.get_by_text("The same settings.").wait_for()
 
 
+def test_lyrics_and_a_picture_are_dropped_and_seen(server, page, tune, tmp_path):
+    store = Store.open(server.home)
+    studio.add_song(store, tune)  # the one of the journey, if that came first
+    store.close()
+    lyrics, picture = tmp_path / "tide.lrc", tmp_path / "red.png"
+    lyrics.write_text("[00:00.50]The tide\n[00:01.50]comes in\n", encoding="utf-8")
+    Image.new("RGB", (60, 40), (200, 30, 30)).save(picture)
+    page.goto(server.url)
+    page.get_by_role("radio", name="Lyrics").or_(page.get_by_role("button", name="Lyrics")).first.click()
+    page.locator(".st-key-drop_lyrics_0 input[type=file]").set_input_files(lyrics)
+    page.get_by_text("2 lines of lyrics").wait_for()
+    page.locator(".st-key-panel [data-testid=stDataFrame] canvas").first.wait_for()
+
+    # A third line by hand: the waveform's caption follows.
+    page.locator(".st-key-panel").get_by_text("Text", exact=True).click()
+    text = page.locator(".st-key-set_lyrics textarea")
+    text.fill("0:00.5,The tide\n0:01.5,comes in\n0:02.5,and goes")
+    text.press("Control+Enter")
+    page.get_by_text("3 lines of lyrics").wait_for()
+
+    page.get_by_role("radio", name="Pictures").or_(page.get_by_role("button", name="Pictures")).first.click()
+    page.locator(".st-key-drop_image_prompts_0 input[type=file]").set_input_files(picture)
+    shown = page.locator(".mm-chip img")
+    shown.wait_for()
+    page.wait_for_function("image => image.naturalWidth > 0", arg=shown.element_handle())
+    page.locator(".st-key-remove_image_prompts_0 button").first.click()
+    shown.wait_for(state="detached")
+
+
+def test_the_models_page_asks_before_it_fetches(server, page):
+    page.goto(f"{server.url}/models")
+    page.locator(".st-key-pack_sketch .mm-pack .ready").wait_for()
+    page.locator(".st-key-pack_imagenet").get_by_role("button", name="Get").click()
+    page.get_by_text(re.compile("to download.*are free on the disk")).first.wait_for()
+    page.locator(".st-key-verify_sketch button").first.click()  # the help brings a second
+    page.locator(".st-key-pack_sketch").get_by_text("sketch is whole").wait_for()
+
+
 def test_files_are_served_from_disk_and_nothing_else_is(server, tune):
     store = Store.open(server.home)
     song = studio.add_song(store, tune)  # the one of the journey, if that came first

@@ -22,8 +22,8 @@ LIGHT = ["metamusic", "metamusic.api", "metamusic.cli", "metamusic.effort", "met
 ENGINE = ["errors", "settings", "events", "randomness", "effort", "ffmpeg", "formula", "phrases", "lyrics", "story",
           "segments", "song", "envelopes", "video", "pictures", "material", "metadata", "motion", "plan",
           "optimisers", "vqgan", "prompt", "cutouts", "perceptor", "weights", "catalogue", "packs", "downloads",
-          "recognition", "shelf", "judges", "canvas", "memory", "masks", "looking", "targets", "start", "scenery", "job",
-          "painter", "render"]
+          "recognition", "shelf", "judges", "canvas", "memory", "masks", "looking", "targets", "start", "scenery",
+          "job", "painter", "render"]
 DOORS = ("metamusic.studio", "metamusic.worker")
 ABOVE = (*DOORS, "metamusic.api", "metamusic.cli", "metamusic.cli_packs", "metamusic.__main__", "metamusic.sketch")
 PAGES_MAY = ("metamusic.studio", "metamusic.settings", "metamusic.errors", "db", "pages")

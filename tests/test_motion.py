@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from metamusic.motion import LONGEST_ZOOM, broad, camera, dissolve, fit, share_per_frame, zoom, journey
+from metamusic.motion import LONGEST_ZOOM, broad, camera, dissolve, fit, journey, share_per_frame, zoom
 
 
 def ramp(height=64, width=64):

@@ -305,7 +305,7 @@ def test_dropped_lyrics_are_marked_above_the_waveform(world):
 def test_lyrics_that_are_none_are_refused_and_a_wrong_line_is_named(world):
     app = studio_with("Lyrics")
     app.get_by_key("drop_lyrics_0").upload("notes.txt", b"no times at all").run()
-    assert "notes.txt" in html_of(app) and app.session_state["form_values"]["lyrics"] == ""
+    assert "no times at all" in html_of(app) and app.session_state["form_values"]["lyrics"] == ""
     app = studio_with("Lyrics", lyrics="0:01,The tide\nhalf past,comes in")
     assert not app.exception and "mm-problem" in html_of(app) and "half past" in html_of(app)
     assert app.get_by_key("set_lyrics").value.startswith("0:01")  # as text, to be mended

@@ -617,3 +617,24 @@ def test_the_commit_of_a_worktree_is_its_own(tmp_path):
     written(tmp_path / "near", **{".git": "gitdir: ../main/.git/worktrees/side\n"})
     assert studio.commit_of(tmp_path / "side") == studio.commit_of(tmp_path / "near") == B
     assert studio.commit_of(tmp_path / "nowhere") == "" and "commit" in studio.versions()
+
+
+@pytest.mark.parametrize(("gigabytes", "side"), [(141, 512), (24, 512), (10, 480), (8, 416), (4, 288), (1, 128)])
+def test_a_packs_size_is_what_the_memory_allows(monkeypatch, tmp_path, tiny_checkpoints, gigabytes, side):
+    """The published f16 VQGAN's shape; what VQGAN-CLIP reported for it: 380 px in 8 GB, 512 px in 10 GB."""
+    import json
+    import shutil
+
+    from metamusic import plan
+
+    shutil.copytree(tiny_checkpoints / "sketch", tmp_path / "sketch")
+    manifest = tmp_path / "sketch" / "pack.json"
+    values = json.loads(manifest.read_text())
+    values["vqgan"] |= {"ch": 128, "ch_mult": [1, 1, 2, 2, 4], "num_res_blocks": 2, "unshuffle": 1}
+    values["defaults"] = {"width": 512, "height": 512, "cutouts": 32}
+    manifest.write_text(json.dumps(values))
+    monkeypatch.setenv("METAMUSIC_CHECKPOINTS", str(tmp_path))
+    monkeypatch.setattr(plan, "device_memory", lambda: gigabytes * 2**30)
+    chosen = studio.defaults_for("sketch")
+    assert chosen["width"] == chosen["height"] and chosen["cutouts"] == 32
+    assert abs(chosen["width"] - side) <= 64

@@ -121,7 +121,7 @@ def draw_how() -> None:
     """The settings, one section at a time: what is not shown costs nothing and keeps its value."""
     titled = of(HOW, form.values()["kind"])
     first = next(iter(titled))
-    opened = st.pills("Settings", list(titled), default=first, key="form_group", required=True,
+    opened = st.pills("Section", list(titled), default=first, key="form_group", required=True,
                       label_visibility="collapsed", persist_state="session")
     draw(titled.get(opened or first, titled[first]))
 
