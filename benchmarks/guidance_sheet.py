@@ -19,6 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 import metamusic
 from metamusic.pictures import read_picture
+from metamusic.settings import BUILT_IN_PRESETS
 from metamusic.sketch.scenes import draw
 from metamusic.sketch.world import SCENES, Moment
 from metamusic.video import decode_frames
@@ -130,7 +131,7 @@ def paint(row: Row, song: Path, folder: Path) -> list[np.ndarray]:
 def still(shot: Shot, song: Path, folder: Path) -> np.ndarray:
     """One picture of the song under a shot's settings."""
     values = dict(shot.settings)
-    preset = metamusic.settings.BUILT_IN_PRESETS[str(values.pop("preset", "Standard"))]
+    preset = BUILT_IN_PRESETS[str(values.pop("preset", "Standard"))]
     made = metamusic.generate_image(song, folder / "out.png", keep=False,
                                     **{**preset, "width": 256, "height": 256, "seed": SEED, **values})
     return read_picture(made.path)

@@ -30,6 +30,10 @@ def surroundings(monkeypatch, tmp_path):
     monkeypatch.setattr(downloads, "BACKOFF_S", 0.01)
     monkeypatch.setattr(downloads, "SPARE", 0)
     monkeypatch.setattr(shelf, "CONVERTED", 0)
+    yield
+    for running in shelf._RUNNING.values():  # a thread that outlived its test would write into the real folder
+        running.stop.set()
+        running.thread.join()
 
 
 @pytest.fixture(scope="module")

@@ -432,3 +432,23 @@ def test_every_preset_runs(name, kind):
     events = run(RenderSettings.parse(values), seconds=1.0)
     assert len(of(events, Frame)) == (1 if kind == "image" else 4)
     assert preset_about(name)
+
+
+@pytest.mark.parametrize("canvas", ["vqgan", "pixels"])
+@pytest.mark.parametrize(("width", "height"), [(64, 64), (1024, 64), (64, 777), (333, 130)])
+def test_every_size_and_shape_is_painted_and_rounding_is_told(width, height, canvas):
+    settings = STILL.changed(width=width, height=height, steps=2, cutouts=1, canvas=canvas,
+                             text="sea @ top | sun @ sky", target=RED)
+    events = run(settings)
+    started, picture = of(events, Started)[0], of(events, Finished)[0].pixels
+    assert picture.shape == (started.height, started.width, 3)
+    cell = 4 if canvas == "vqgan" else 2
+    assert (started.width, started.height) == (width // cell * cell, height // cell * cell)
+    assert any("rounded down" in note for note in started.notes) == ((width % cell, height % cell) != (0, 0))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "height"), [(2048, 2048), (2048, 64), (64, 2048)])
+def test_the_largest_sizes_are_painted(width, height):
+    events = run(STILL.changed(width=width, height=height, steps=1, cutouts=1))
+    assert of(events, Finished)[0].pixels.shape == (height, width, 3)

@@ -38,7 +38,7 @@ EFFECTS: dict[str, str] = {
     "noise_prompts": "Stirs the picture away from the obvious.",
     "previous_weight": "Higher makes scenes flow into one another instead of cutting.",
     "previous_steps": "Longer makes that flow slower.",
-    "judges": "A second pair of eyes makes shapes truer and takes longer. Such as `clip-vit-b32:0.5 | sketch`.",
+    "judges": "A second pair of eyes makes shapes truer and takes longer. Such as `clip-vit-b16:0.5`.",
     "lyrics": "The picture follows what is sung.",
     "lyrics_weight": "Higher shows the line more literally.",
     "lyrics_fade": "Longer lets images melt into each other, 0 cuts.",

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from metamusic.settings import RenderSettings
-from pages.parts import sections, words
+from pages.parts import lyrics, sections, words
 from pages.parts.form import KNOBS
 
 Rows = Sequence[tuple[str, str]]
+REASONS = {"reason": "device", "precision_reason": "precision", "memory_reason": "cutouts_at_once"}  # of the plan
 MARK = "\u2022"  # before the label of what is not as by default
 
 if TYPE_CHECKING:
@@ -30,8 +31,14 @@ def of_settings(settings: Mapping[str, Any]) -> dict[str, Rows]:
     default = RenderSettings.parse({}).model_dump(mode="json")
     shown = {name: KNOBS[name] for name in settings if name in KNOBS and kind in KNOBS[name].kinds}
     return {title: [(_marked(shown[name].label, settings[name] != default[name]),
-                     words.value(shown[name], settings[name])) for name in names if name in shown]
+                     _said(name, settings[name])) for name in names if name in shown]
             for title, names in sections.by_title().items()}
+
+
+def _said(name: str, raw: Any) -> str:
+    """A setting's value; of lyrics how many lines there are and how they begin."""
+    found = lyrics.spans_or_none(raw) if name == "lyrics" else []
+    return f"{words.many(len(found), 'line')}, from “{found[0][2]}”" if found else words.value(KNOBS[name], raw)
 
 
 def of_run(render: "RenderRow") -> dict[str, Rows]:
@@ -43,7 +50,16 @@ def of_run(render: "RenderRow") -> dict[str, Rows]:
             ("Came from", f"no. {render.parent_id}" if render.parent_id else ""),
             ("Preset", render.preset or "")]
     return {"This run": [row for row in made if row[1]], "Scores": _flat(render.scores),
-            "Plan": _flat(render.plan or {}), "Versions": _flat(render.versions)}
+            "Plan": _flat(_with_reasons(render.plan or {})), "Versions": _flat(render.versions)}
+
+
+def _with_reasons(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """The plan with each reason behind what it was chosen for."""
+    told = {key: value for key, value in plan.items() if key not in REASONS}
+    for reason, chosen in REASONS.items():
+        if plan.get(reason) and chosen in told:
+            told[chosen] = f"{words.value(None, told[chosen])}: {plan[reason]}"
+    return told
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ TEXT_HINT = "A storm over the sea"
 LONG_TEXTS = {"text": (84, TEXT_HINT), "story": (136, effects.STORY_HINT),
               "lyrics": (210, "0:12.0,The first line that is sung\n0:15.5,and the next")}
 LABELS = {"text": "What to see, besides the music", "pack": "Painted with", "init": "Otherwise begin with"}
-HINTS = {"judges": "clip-vit-b32:0.5", "noise_prompts": "7:0.1 | 8:-0.1"}
+HINTS = {"judges": "clip-vit-b16:0.5", "noise_prompts": "7:0.1 | 8:-0.1"}
 
 
 def draw(name: str, **looks: Any) -> None:
@@ -21,13 +21,23 @@ def draw(name: str, **looks: Any) -> None:
     shown = _shown(knob, form.values()[name])
     if key not in st.session_state or st.session_state[key] != shown:
         st.session_state[key] = shown
-    _widget(knob, **{"key": key, "help": effects.of(name, knob.help), "on_change": _write, "args": (name,), **looks})
+    _widget(knob, **{"key": key, "help": _help(knob), "on_change": _write, "args": (name,), **looks})
+
+
+def _help(knob: Knob) -> str:
+    """What the field is and does; of judges also which there are."""
+    said = effects.of(knob.name, knob.help)
+    if knob.name != "judges":
+        return said
+    here = [f"`{item.name}`" for item in studio.shelf() if item.state == "ready"]
+    return f"{said} Here now: {', '.join(here) or 'none'}."
 
 
 def packs() -> dict[str, str]:
     """The packs that can paint now, name -> title; the one the form names is among them in any case."""
     found = {item.name: item.title for item in studio.shelf() if item.paints and item.state == "ready"}
-    return found if form.values()["pack"] in found else {**found, form.values()["pack"]: form.values()["pack"]}
+    named = form.values()["pack"]
+    return found if named in found else {**found, named: f"{named} (not here)"}
 
 
 @problem.kept("desk")

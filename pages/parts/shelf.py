@@ -69,7 +69,8 @@ def _draw_progress(item: Any) -> None:
     pace = f" · {words.size(round(item.speed))}/s" if item.speed else ""
     left = (1 - item.progress) * item.bytes / item.speed if item.speed else 0
     rest = f" · {words.about(left)} left" if left else ""
-    stage = words.plain(item.stage or STATE[item.state]).capitalize()
+    said = item.stage or STATE[item.state]
+    stage = words.plain(said[:1].upper() + said[1:])
     st.progress(min(1.0, max(0.0, item.progress)), f"{stage} · {item.progress:.0%}{pace}{rest}")
 
 
@@ -108,9 +109,8 @@ def _offer(item: Any) -> None:
     label = "Get" if item.state == "available" else "Get it again"
     with st.popover(label, icon=":material/download:"):
         folder, free = studio.packs_folder()
-        about = "about " if item.about else ""
-        st.markdown(f"{about}{words.size(item.bytes)} to download.".capitalize()
-                    + f" {words.size(free)} are free on the disk.")
+        about = "About " if item.about else ""
+        st.markdown(f"{about}{words.size(item.bytes)} to download. {words.size(free)} are free on the disk.")
         st.caption(words.plain(f"Into {folder}. Licence: {item.licence}"))
         if item.source:
             st.caption(words.plain(f"Where it comes from: {item.source}"))
