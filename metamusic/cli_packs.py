@@ -138,7 +138,7 @@ def import_(
         if brought.refused:
             raise PackError(" ".join(brought.refused))
         return
-    from metamusic.packs import UNKNOWN_LICENCE, import_pack
+    from metamusic.conversion import UNKNOWN_LICENCE, import_pack
 
     info = import_pack(name, vqgan_config=vqgan_config, vqgan=vqgan, clip=clip, wav2clip=wav2clip,
                        clip_model=clip_model, space=space or None, title=title, licence=licence or UNKNOWN_LICENCE)

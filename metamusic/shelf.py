@@ -24,6 +24,7 @@ from filelock import FileLock, Timeout
 
 from metamusic import packs
 from metamusic.catalogue import PublicFile, PublicPack, Role, catalogue
+from metamusic.conversion import import_pack
 from metamusic.downloads import Progress, Stopped, begun, download, ensure_room, forget
 from metamusic.errors import MetaMusicError, PackError
 from metamusic.packs import PackInfo, checkpoints
@@ -253,10 +254,10 @@ def _make(public: PublicPack, paths: dict[Role, Path]) -> PackInfo:
         packs.remove_pack(public.name)  # it was broken
     config = _configuration(public)
     try:
-        info = packs.import_pack(public.name, vqgan_config=config, vqgan=paths.get("vqgan"), clip=paths["clip"],
-                                 wav2clip=paths.get("wav2clip"), clip_model=public.clip_model, space=public.space,
-                                 title=public.title, licence=public.licence, defaults=public.defaults,
-                                 card=public.card)
+        info = import_pack(public.name, vqgan_config=config, vqgan=paths.get("vqgan"), clip=paths["clip"],
+                           wav2clip=paths.get("wav2clip"), clip_model=public.clip_model, space=public.space,
+                           title=public.title, licence=public.licence, defaults=public.defaults,
+                           card=public.card)
     finally:
         if config:
             config.unlink(missing_ok=True)
@@ -396,7 +397,7 @@ def _drop_files(public: PublicPack) -> None:
 
 def verify(name: str) -> str:
     """Read every byte of a pack again; a sentence that all is well, or PackError saying what is not."""
-    packs._sha256.cache_clear()
+    packs.sha256_of.cache_clear()
     info = packs.check(name)
     size = sum(file.bytes for file in info.files.values())
     return f"{name} is whole: {len(info.files)} files, {size / 1e6:,.0f} MB, each as its sha256 says."

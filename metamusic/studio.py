@@ -753,10 +753,12 @@ def make_pack(name: str, files: Mapping[str, Path], **said: str | None) -> str:
     """Make a pack of one's own weights; a sentence when it is ready, PackError where it cannot be.
 
     files: role -> path; vqgan, vqgan_config, clip, wav2clip, as far as there are any. said: what the files do
-    not prove, as `packs.import_pack` takes it: clip_model, space, title, licence.
+    not prove, as `conversion.import_pack` takes it: clip_model, space, title, licence.
     """
+    from metamusic.conversion import import_pack
+
     given: dict[str, Any] = {**files, **said}
-    info = packs.import_pack(name, **given)
+    info = import_pack(name, **given)
     return f"{info.name} is ready, space {info.space}."
 
 

@@ -14,16 +14,16 @@ LIGHT = ["metamusic", "metamusic.api", "metamusic.cli", "metamusic.effort", "met
          "metamusic.events", "metamusic.metadata", "metamusic.packs", "metamusic.phrases", "metamusic.plan",
          "metamusic.formula", "metamusic.envelopes", "metamusic.lyrics", "metamusic.story", "metamusic.pictures",
          "metamusic.material", "metamusic.catalogue", "metamusic.downloads", "metamusic.recognition",
-         "metamusic.shelf", "metamusic.weights",
+         "metamusic.shelf", "metamusic.weights", "metamusic.conversion",
          "metamusic.segments", "metamusic.settings", "metamusic.song", "metamusic.studio", "metamusic.video",
          "metamusic.worker", "db"]
 
 # The engine, in the order in which its parts may know each other: each only those before it.
 ENGINE = ["errors", "settings", "events", "randomness", "effort", "ffmpeg", "formula", "phrases", "lyrics", "story",
           "segments", "song", "envelopes", "video", "pictures", "material", "metadata", "motion", "plan",
-          "optimisers", "vqgan", "prompt", "cutouts", "perceptor", "weights", "catalogue", "packs", "downloads",
-          "recognition", "shelf", "judges", "canvas", "memory", "masks", "looking", "targets", "start", "scenery",
-          "job", "painter", "render"]
+          "optimisers", "vqgan", "prompt", "cutouts", "perceptor", "weights", "catalogue", "packs", "conversion",
+          "downloads", "recognition", "shelf", "judges", "canvas", "memory", "masks", "looking", "targets", "start",
+          "scenery", "job", "painter", "render"]
 DOORS = ("metamusic.studio", "metamusic.worker")
 ABOVE = (*DOORS, "metamusic.api", "metamusic.cli", "metamusic.cli_packs", "metamusic.__main__", "metamusic.sketch")
 PAGES_MAY = ("metamusic.studio", "metamusic.settings", "metamusic.errors", "db", "pages")

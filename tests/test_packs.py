@@ -15,9 +15,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn.functional import normalize
 
-from metamusic import packs
+from metamusic import conversion, packs
+from metamusic.conversion import import_pack
 from metamusic.errors import DiskFullError, PackError, SettingsError
-from metamusic.packs import Bank, available, check, import_pack, load, memory_need, remove_pack, write_pack
+from metamusic.packs import Bank, available, check, load, memory_need, remove_pack, write_pack
 from metamusic.perceptor import AudioConfig, ClipConfig, Perceptor, PerceptorConfig
 from metamusic.vqgan import VQGAN, VQGANConfig
 
@@ -127,7 +128,7 @@ def test_a_perceptor_may_come_as_the_two_files_that_were_published(tiny, parts, 
         save_file({name: value.contiguous() for name, value in state.items()}, tiny / f"{role}.safetensors")
         path = tiny / f"{role}.safetensors"
         files[role] = {"file": path.name, "bytes": path.stat().st_size,
-                       "sha256": packs._sha256(path, path.stat().st_mtime_ns, path.stat().st_size)}
+                       "sha256": packs.sha256_of(path, path.stat().st_mtime_ns, path.stat().st_size)}
     rewrite(tiny, files=files)
     images = torch.rand(1, 3, 32, 32)
     torch.testing.assert_close(load("tiny").perceptor.embed_images(images), perceptor.embed_images(images))
@@ -208,7 +209,7 @@ def test_a_truncated_file_that_its_manifest_agrees_with(tiny):
     path = tiny / "vqgan.safetensors"
     path.write_bytes(path.read_bytes()[:200])
     files = json.loads((tiny / "pack.json").read_text())["files"]
-    files["vqgan"] |= {"bytes": 200, "sha256": packs._sha256(path, 0, 200)}
+    files["vqgan"] |= {"bytes": 200, "sha256": packs.sha256_of(path, 0, 200)}
     rewrite(tiny, files=files)
     check("tiny")
     with pytest.raises(PackError, match="not a readable safetensors file"):
@@ -233,7 +234,7 @@ def test_a_bank_of_another_space(tiny, parts, folder):
     save_file({"codes": parts[2].codes, "embeds": parts[2].embeds}, path, metadata={"space": "other/space"})
     files = json.loads((tiny / "pack.json").read_text())["files"]
     size = path.stat().st_size
-    files["bank"] |= {"bytes": size, "sha256": packs._sha256(path, 0, size)}
+    files["bank"] |= {"bytes": size, "sha256": packs.sha256_of(path, 0, size)}
     rewrite(tiny, files=files)
     with pytest.raises(PackError, match="bank was made for 'other/space'"):
         load("tiny")
@@ -398,7 +399,7 @@ def test_an_imported_pack_says_what_was_asserted_and_where_it_came_from(files, f
     assert (asserted["clip"], asserted["audio_made_for"], asserted["vqgan_config"]) == (
         official.SMALL_CLIP, info.space, "vqgan.yaml")
     status = (files / "clip.pt").stat()
-    assert asserted["sources"]["clip"] == {"file": "clip.pt", "bytes": status.st_size, "sha256": packs._sha256(
+    assert asserted["sources"]["clip"] == {"file": "clip.pt", "bytes": status.st_size, "sha256": packs.sha256_of(
         files / "clip.pt", status.st_mtime_ns, status.st_size)}
     assert sorted(path.name for path in (folder / "mine").iterdir()) == [
         "audio.safetensors", "clip.safetensors", "pack.json", "vqgan.safetensors"]
@@ -482,7 +483,7 @@ def test_room_is_looked_for_before_anything_is_written(files, folder, monkeypatc
 
 def test_an_import_that_breaks_off_leaves_nothing_and_can_be_done_again(files, folder, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(packs, "_write_manifest", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
+        patch.setattr(conversion, "write_manifest", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
         with pytest.raises(DiskFullError, match="No space left"):
             fetch(files)
     assert list(folder.iterdir()) == []
@@ -492,11 +493,12 @@ def test_an_import_that_breaks_off_leaves_nothing_and_can_be_done_again(files, f
 def test_a_disk_that_fills_up_in_the_middle(files, folder):
     """The system itself refuses to write on, here after a megabyte of a file."""
     code = (f"import resource, sys, pathlib; sys.path[:0] = ['tests', '.']\n"
-            f"import official, tempfile; from metamusic.errors import DiskFullError; from metamusic import packs\n"
+            f"import official, tempfile\nfrom metamusic.errors import DiskFullError\n"
+            f"from metamusic import conversion\n"
             f"official.small_clips(pathlib.Path(tempfile.mkdtemp(dir={str(files)!r})))\n"
             f"resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, 10**6))\n"
             f"clip, model = {str(files / 'clip.pt')!r}, {official.SMALL_CLIP!r}\n"
-            f"try:\n    packs.import_pack('mine', clip=clip, clip_model=model)\n"
+            f"try:\n    conversion.import_pack('mine', clip=clip, clip_model=model)\n"
             f"except DiskFullError as error:\n    assert 'too large' in error.message, error.message\n"
             f"else:\n    sys.exit('written')\n")
     subprocess.run([sys.executable, "-c", code], check=True, cwd=packs.CHECKOUT)
@@ -507,9 +509,9 @@ def test_of_two_imports_under_one_name_the_first_stays(files, folder, monkeypatc
     """The second finds the name taken only when it is done."""
     fetch(files, "first")
     before = check("first")
-    free = packs._check_free
+    free = conversion._check_free
     asked = []
-    monkeypatch.setattr(packs, "_check_free", lambda name: free(name) if asked else asked.append(name))
+    monkeypatch.setattr(conversion, "_check_free", lambda name: free(name) if asked else asked.append(name))
     with pytest.raises(PackError, match="a pack 'first' already"):
         fetch(files, "first", wav2clip=None)
     assert check("first") == before and [path.name for path in folder.iterdir()] == ["first"]

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from metamusic import packs
+from metamusic.conversion import import_pack
 from metamusic.events import Finished
-from metamusic.packs import Models, import_pack
+from metamusic.packs import Models
 from metamusic.perceptor import OPENAI_MODEL, OPENAI_SPACE, OPENAI_VIT_B32
 from metamusic.render import render
 from metamusic.settings import RenderSettings

@@ -20,6 +20,7 @@ from pages.parts import effects, fields, form, problem, words
 
 TYPES = ["lrc", "srt", "csv", "txt"]
 LARGEST_MB = 1
+LONGEST_S = 8.0  # a line without an end lasts to the next one, but no longer than this
 AS_LINES, AS_TEXT = "Lines", "Text"
 COLUMNS = ("start", "text", "weight", "end")
 Row = dict[str, Any]
@@ -38,8 +39,7 @@ def draw(name: str = "lyrics") -> None:
     problem.show_kept("lyrics")
     st.file_uploader("Drop lyrics: .lrc, .srt, .csv or .txt", TYPES, key=_drop_key(), on_change=_take,
                      max_upload_size=LARGEST_MB, label_visibility="collapsed")
-    written_here = st.session_state.get(_TABLE, {}).get("written") == text
-    look = _look() if lines or not text or written_here else AS_TEXT
+    look = _look() if lines or not text or _at_table(text) else AS_TEXT
     if look == AS_TEXT:
         fields.draw(name, label_visibility="collapsed")
     else:
@@ -88,29 +88,43 @@ def _look() -> str:
 
 def _draw_table(text: str) -> None:
     """The lines as rows. Its source stays the same as long as the text is what the table itself wrote."""
-    table = st.session_state.get(_TABLE)
-    if table is None or text not in (table["source"], table["written"]):
-        table = st.session_state[_TABLE] = {"source": text, "written": text}
-    rows = rows_of(table["source"]) or [dict(EMPTY)]  # one to write into; it also tells the table its types
-    key = "lyrics_rows_" + hashlib.sha256(table["source"].encode()).hexdigest()[:8]
-    columns = {"start": st.column_config.TextColumn("Time", help="m:ss.x of the song", width=80),
-               "text": st.column_config.TextColumn("Line", width="medium"),
+    if not _at_table(text):
+        key = "lyrics_rows_" + hashlib.sha256(text.encode()).hexdigest()[:8]
+        st.session_state[_TABLE] = {"source": text, "written": text, "key": key}
+    table = st.session_state[_TABLE]
+    rows, key = rows_of(table["source"]) or [dict(EMPTY)], table["key"]  # a row also tells the table its types
+    columns = {"start": st.column_config.TextColumn("Time", help="m:ss.x of the song", width=80, default=""),
+               "text": st.column_config.TextColumn("Line", width="medium", default=""),
                "weight": st.column_config.NumberColumn("Weight", help="1 unless it says otherwise", min_value=-10,
-                                                       max_value=10, step=0.1, width=80),
-               "end": st.column_config.TextColumn("Until", help="Empty: until the next line", width=80)}
+                                                       max_value=10, step=0.1, width=80, default=1.0),
+               "end": st.column_config.TextColumn("Until", help="Empty: until the next line", width=80, default="")}
     shown = COLUMNS if st.session_state.get("form_advanced") else COLUMNS[:3]
     st.data_editor({name: [row[name] for row in rows] for name in COLUMNS}, key=key, num_rows="dynamic",
                    column_config=columns, column_order=shown, hide_index=True, width="stretch",
                    height=min(318, 35 * (len(rows) + 3) + 3), on_change=_write, args=(key, rows))
 
 
+def _at_table(text: str) -> bool:
+    """Is this text what the table on the screen has written? One that was left has forgotten its edits."""
+    table = st.session_state.get(_TABLE)
+    return table is not None and table["written"] == text and table["key"] in st.session_state
+
+
 def rows_of(text: str) -> list[Row]:
     """The lines as the table shows them; what is not understood has no rows."""
     try:
-        return [{"start": _stamp(line.start_s), "text": line.text, "weight": line.weight, "end": _stamp(line.end_s)}
-                for line in _lines(text)]
+        lines = _lines(text)
     except MetaMusicError:
         return []
+    return [{"start": _stamp(line.start_s), "text": line.text, "weight": line.weight, "end": _said_end(lines, place)}
+            for place, line in enumerate(lines)]
+
+
+def _said_end(lines: Sequence[Any], place: int) -> str:
+    """When a line ends, if that is not simply when the next one begins: then it moves with that one."""
+    line, later = lines[place], [other.start_s for other in lines[place + 1:] if other.start_s > lines[place].start_s]
+    by_itself = min([line.start_s + LONGEST_S, *later])
+    return "" if abs(line.end_s - by_itself) < 0.005 else _stamp(line.end_s)
 
 
 def applied(rows: Sequence[Row], edits: Mapping[str, Any]) -> list[Row]:
