@@ -101,7 +101,8 @@ def main(output: Path) -> None:
         draw_givens(folder)
         song = write_song(folder / "song.wav", Moment(SCENES["blossom"], "blossom"), seed=1003)
         shown = rows(folder)
-        sheet = Image.new("RGB", (WORDS + PICTURES * (SIDE + GAP) + GAP, len(shown) * (SIDE + LABEL + GAP) + GAP), PAPER)
+        width, height = WORDS + PICTURES * (SIDE + GAP) + GAP, len(shown) * (SIDE + LABEL + GAP) + GAP
+        sheet = Image.new("RGB", (width, height), PAPER)
         for number, row in enumerate(shown):
             lay(sheet, GAP + number * (SIDE + LABEL + GAP), row, paint(row, song, folder))
             print(row.title, flush=True)

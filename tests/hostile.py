@@ -88,7 +88,8 @@ def _send(request: BaseHTTPRequestHandler, answer: Answer, status: int, start: i
     body = b"" if status == 416 else answer.content[start:end]
     request.send_response(status)
     total = len(answer.content)
-    headers = {"Content-Type": answer.kind, "Accept-Ranges": "bytes" if answer.ranges else None, "Content-Length": str(len(body) + answer.length),
+    headers = {"Content-Type": answer.kind, "Accept-Ranges": "bytes" if answer.ranges else None,
+               "Content-Length": str(len(body) + answer.length),
                "ETag": answer.etag, "Last-Modified": answer.modified,
                "Content-Range": {206: f"bytes {start + answer.shift}-{end - 1 + answer.shift}/{total}",
                                  416: f"bytes */{total}"}.get(status)}

@@ -437,7 +437,8 @@ def test_no_page_brings_in_the_engine():
     import subprocess
     import sys
 
-    code = ("import sys, pages.parts.actions, pages.parts.easel, pages.parts.filters, pages.parts.gauge\n"
+    code = ("import sys, pages.parts.actions, pages.parts.bring, pages.parts.easel, pages.parts.filters\n"
+            "import pages.parts.gauge, pages.parts.sections, pages.parts.shelf\n"
             "print([name for name in ('torch', 'librosa', 'numba') if name in sys.modules])")
     told = subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True,
                           check=True)
