@@ -12,6 +12,7 @@ from metamusic.settings import RenderSettings
 
 LOOKS_PER_DECODE = 20  # at 256 x 256, with its gradient: 15 measured for the sketch pack, 28 for ViT-B/32
 SECONDS_PER_LOOK = 0.025  # two cores of a server, sketch pack
+FLOPS = 100e9  # per second, of two such cores in float32
 DECODER_BYTES = 48  # per channel, block and pixel: 45 to 47 measured for the published VQGANs
 COARSE_SIDE = 128  # px: a picture whose shorter side is less has no half-size stage
 
@@ -28,6 +29,19 @@ def effort(settings: RenderSettings, frames: int, steps: float | None = None) ->
     later = max(0, done - first)
     # Between two frames the picture is moved, encoded and shown: about one more decode.
     return work + later * full + later / _steps_between(settings) * _decode(settings)
+
+
+def seconds_per_look(perceptor: Mapping[str, Any]) -> float:
+    """A guess at what a look takes on two cores, until this machine has rendered with the pack.
+
+    perceptor: as in a pack's manifest. A transformer's work is two operations per weight and token forwards and as
+    many backwards: 17 GFLOP for ViT-B/32, where 17.7 were counted.
+    """
+    vision = perceptor["clip"]["vision"]
+    if not isinstance(vision.get("layers"), int):
+        return SECONDS_PER_LOOK
+    tokens = (vision["image_size"] // vision["patch_size"]) ** 2 + 1
+    return 4 * 12 * vision["width"] ** 2 * vision["layers"] * tokens / FLOPS
 
 
 def total_steps(settings: RenderSettings, frames: int) -> float:

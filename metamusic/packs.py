@@ -110,6 +110,13 @@ class PackInfo(BaseModel):
                    "vqgan": self.vqgan, "perceptor": self.perceptor}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
+    @property
+    def cell(self) -> int:
+        """Side in px of the square that one code of its VQGAN paints; 1 for a pack that cannot paint."""
+        if self.vqgan is None:
+            return 1
+        return int(self.vqgan.get("unshuffle", 1)) * 2 ** (len(self.vqgan["ch_mult"]) - 1)
+
     def path(self, role: Role) -> Path:
         """The file of a role; KeyError if the pack has none."""
         return self.folder / self.files[role].file

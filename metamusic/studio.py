@@ -25,7 +25,7 @@ from db import DiskFull, PictureRow, PresetRow, RenderRow, SongRow, Store, Store
 from db.workers import worker_name
 from metamusic import packs
 from metamusic import shelf as packs_shelf
-from metamusic.effort import SECONDS_PER_LOOK, decoder_memory, effort
+from metamusic.effort import decoder_memory, effort, seconds_per_look
 from metamusic.errors import DiskFullError, PackError, PictureError, SettingsError, SongError, StoreError
 from metamusic.lyrics import parse_lyrics, read_lyrics
 from metamusic.material import Material, is_digest, places, render_id_of, with_references
@@ -52,6 +52,7 @@ LARGEST_SIDE = 4096  # pixels of a picture that is shown to the engine
 # What besides torch can change a picture: who decodes, listens, turns and looks.
 LIBRARIES = ("numpy", "librosa", "kornia", "open_clip_torch", "wav2clip", "imageio-ffmpeg")
 REPLAYED = ("device", "threads", "precision", "cutouts_at_once")  # of a past plan
+PIXEL_CELL = 2  # px, of the canvas of raw pixels
 DECODER_SHARE = 0.6  # of the memory; the rest is for CLIP, its cutouts and other programs
 STILL_BYTES = 20_000_000  # room that a picture, its previews and checkpoints take
 LONGEST_NAME = 120  # bytes; file systems take 255, some that encrypt 143
@@ -429,7 +430,15 @@ def estimate(store: Store, settings: RenderSettings, song_s: float) -> Estimate:
     work = effort(settings, _frames(settings, song_s))
     with store_errors():
         past = store.typical_seconds(settings.kind, settings.pack, work)
-    return Estimate(past, True) if past is not None else Estimate(work * SECONDS_PER_LOOK, False)
+    if past is not None:
+        return Estimate(past, True)
+    return Estimate(work * seconds_per_look(packs.check(settings.pack).perceptor), False)
+
+
+def painted_size(settings: RenderSettings) -> tuple[int, int]:
+    """Width and height as they will be painted: rounded down to the cells of the canvas."""
+    cell = PIXEL_CELL if settings.canvas == "pixels" else packs.check(settings.pack).cell
+    return settings.width // cell * cell, settings.height // cell * cell
 
 
 def layered(*layers: Mapping[str, Any]) -> dict[str, Any]:

@@ -638,3 +638,17 @@ def test_a_packs_size_is_what_the_memory_allows(monkeypatch, tmp_path, tiny_chec
     chosen = studio.defaults_for("sketch")
     assert chosen["width"] == chosen["height"] and chosen["cutouts"] == 32
     assert abs(chosen["width"] - side) <= 64
+
+
+@pytest.mark.parametrize(("canvas", "size", "painted"),
+                         [("vqgan", 130, 128), ("pixels", 131, 130), ("vqgan", 128, 128)])
+def test_the_painted_size_is_known_before_the_render(pack, canvas, size, painted):
+    settings = RenderSettings(canvas=canvas, width=size, height=size)
+    assert studio.painted_size(settings) == (painted, painted)
+
+
+def test_a_first_guess_knows_that_the_published_clip_is_larger():
+    from metamusic.effort import seconds_per_look
+    from metamusic.perceptor import SKETCH, WAV2CLIP
+
+    assert 3 < seconds_per_look(WAV2CLIP.to_dict()) / seconds_per_look(SKETCH.to_dict()) < 30

@@ -232,7 +232,7 @@ class Attempt:
             return ("There is not enough memory for this render.",
                     "Choose a smaller size or fewer cutouts, or close other programs and continue it.")
         return (f"Something unexpected happened ({type(error).__name__}: {error}).",
-                f"Continue tries again from the last checkpoint. The details are in logs/{path.name} "
+                f"Resume tries again from the last checkpoint. The details are in logs/{path.name} "
                 "in the data folder; please report them.")
 
 

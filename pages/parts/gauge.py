@@ -18,10 +18,13 @@ def draw(song: "SongRow") -> None:
         settings = form.settings()
         length = settings.duration or max(0.5, song.duration_s - settings.start)
         guess = studio.estimate(store.open_store(), settings, length)
+        painted = studio.painted_size(settings)
     except MetaMusicError:
         return
-    size = f"{settings.width} by {settings.height}"
-    what = f"{words.about(length)} of video" if settings.kind == "video" else size
+    size = "{} by {}".format(*painted)
+    if painted != (settings.width, settings.height):
+        size += f", rounded down from {settings.width} by {settings.height}"
+    what = f"{words.about(length)} of video, {size}" if settings.kind == "video" else size
     basis = "" if guess.measured else ", a first guess"
     words_of_time = f"about {words.about(guess.seconds)}{basis}"
     st.html(f'<div class="mm-line"><span>{what}</span><span>{words_of_time}</span></div>')
