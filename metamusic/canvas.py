@@ -124,7 +124,7 @@ class Canvas(ABC):
     def load_state(self, state: dict[str, Any]) -> None:
         """The reverse of `state`."""
         self.lay(state["base"].to(self.device))
-        self._first = state.get("first", state["base"]).to(self.device)
+        self._first = state["first"].to(self.device)
         for offset, saved in zip(self._offsets, state["offsets"], strict=True):
             offset.copy_(saved)
 

@@ -22,8 +22,7 @@ def effort(settings: RenderSettings, frames: int, steps: float | None = None) ->
     done = total_steps(settings, frames) if steps is None else steps
     first = min(done, settings.steps)
     coarse = min(first, coarse_steps(settings, settings.width, settings.height))
-    jury = 1 + len([name for name in settings.judges.split("|") if name.strip()])
-    looks = settings.cutouts * jury
+    looks = settings.cutouts * _jury(settings)
     full = _decode(settings) + looks
     work = coarse * (_decode(settings) / 4 + looks) + (first - coarse) * full
     later = max(0, done - first)
@@ -42,6 +41,12 @@ def seconds_per_look(perceptor: Mapping[str, Any]) -> float:
         return SECONDS_PER_LOOK
     tokens = (vision["image_size"] // vision["patch_size"]) ** 2 + 1
     return 4 * 12 * vision["width"] ** 2 * vision["layers"] * tokens / FLOPS
+
+
+def _jury(settings: RenderSettings) -> int:
+    """How many packs look at the picture."""
+    names = {name.split(":")[0].strip() for name in settings.judges.split("|")}
+    return len({settings.pack, *names} - {""})
 
 
 def total_steps(settings: RenderSettings, frames: int) -> float:

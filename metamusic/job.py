@@ -4,6 +4,7 @@ import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 
 from torch import Tensor
 
@@ -12,19 +13,18 @@ from metamusic.effort import coarse_steps
 from metamusic.envelopes import Envelopes, loudness_of, make_envelopes
 from metamusic.errors import SettingsError
 from metamusic.judges import Judge, assemble
-from metamusic.lyrics import parse_lyrics
-from metamusic.material import Material
+from metamusic.masks import Masks
+from metamusic.material import Material, references
 from metamusic.memory import cutouts_that_fit
 from metamusic.motion import journey
 from metamusic.packs import Models
-from metamusic.phrases import parse_prompts
 from metamusic.plan import ExecutionPlan
 from metamusic.segments import Segment, frame_count, plan_segments
 from metamusic.settings import RenderSettings
 from metamusic.song import Song
 from metamusic.start import resolve_init
-from metamusic.story import Story, changed_at, parse_story
-from metamusic.targets import Moment, Targets, make_targets
+from metamusic.story import Story, changed_at
+from metamusic.targets import Moment, Targets, make_targets, story_of, wants_music
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Job:
     models: Models
     material: Material
     canvas: Canvas
+    masks: Masks
     jury: list[tuple[Judge, Targets]]
     segments: list[Segment]
     story: Story | None
@@ -92,11 +93,13 @@ class Job:
 
     def listening(self, frame: int) -> str:
         """For the line under the growing picture: where in the song this frame is."""
-        if self.still:
+        if self.still or self.settings.listen == "song":
             return "the whole region"
         segment = self.segment_of(frame)
-        clock = "{}:{:04.1f}".format(*divmod(self.settings.start + segment.first / self.fps, 60))
-        return f"segment {segment.index + 1} of {len(self.segments)}, from {clock.replace('.0:', ':')}"
+        if self.settings.listen == "window":
+            return f"around {_clock_of(self.settings.start + frame / self.fps)}"
+        from_s = self.settings.start + segment.first / self.fps
+        return f"segment {segment.index + 1} of {len(self.segments)}, from {_clock_of(from_s)}"
 
     # -- what holds at a moment ------------------------------------------------------------------
 
@@ -128,6 +131,10 @@ class Job:
         return [targets.wish(moment, self.settings_at(moment)) for moment in moments]
 
 
+def _clock_of(seconds: float) -> str:
+    return "{:.0f}:{:04.1f}".format(*divmod(seconds, 60))
+
+
 def chunk_length(settings: RenderSettings) -> int:
     """Frames per encoded chunk."""
     return max(1, round(settings.chunk * settings.fps))
@@ -139,22 +146,28 @@ def prepare(song: Song, settings: RenderSettings, models: Models, beats: Sequenc
     if settings.seed is None:
         raise SettingsError("The seed is empty.", "Give a number, or submit through metamusic.studio.")
     material = material or Material()
+    init = resolve_init(settings, models)
     canvas = CANVASES[settings.canvas](models, settings.offset_levels)
     width, height, notes = _rounded_size(settings, canvas)
-    init = resolve_init(settings, models)
-    judges = assemble(models, settings)
-    story = parse_story(settings.story, settings.story_every, settings.story_fade) if settings.story.strip() else None
+    judges = assemble(models, settings, wants_music(settings))
+    story = story_of(settings)
+    for reference in references(settings):
+        material.get(reference)
     frames, segments = _clock(song, settings, beats)
     jury = [(judge, make_targets(song, settings, judge, segments, material)) for judge in judges]
-    at_once, reason = _cutouts_at_once(settings, plan, canvas, height, width, judges)
-    notes += _unread(settings, story, judges)
+    masks = Masks(material, judges[0])
+    for where in jury[0][1].places():
+        masks.check(where)
+    precision = _precision(settings, plan)
+    at_once, reason = _cutouts_at_once(settings, plan, canvas, height, width, judges, precision)
+    notes += _unread(jury[0][1], judges)
     if all(targets.empty() for _, targets in jury) and not settings.target:
         notes.append("There is nothing to hear, to read or to look at: the seed alone leads.")
     return Job(
-        settings=settings, models=models, material=material, canvas=canvas, jury=jury, segments=segments,
+        settings=settings, models=models, material=material, canvas=canvas, masks=masks, jury=jury, segments=segments,
         story=story, envelopes=make_envelopes(song.waveform, beats) if _has_formula(settings) else None,
         further_steps=_further_steps(song, settings, segments), init=init, frames=frames, fps=settings.fps,
-        seconds=song.duration_s, width=width, height=height, precision=plan.precision if plan else "float32",
+        seconds=song.duration_s, width=width, height=height, precision=precision,
         cutouts_at_once=at_once, memory_reason=reason, notes=(*song.notes, *notes))
 
 
@@ -179,21 +192,27 @@ def _has_formula(settings: RenderSettings) -> bool:
     return any("(" in text for text in (settings.text, settings.story, settings.image_prompts))
 
 
+def _precision(settings: RenderSettings, plan: ExecutionPlan | None) -> str:
+    """The plan's; without one what the settings name, or the one that is safe everywhere."""
+    if plan is not None:
+        return plan.precision
+    return "float32" if settings.precision == "auto" else settings.precision
+
+
 def _cutouts_at_once(settings: RenderSettings, plan: ExecutionPlan | None, canvas: Canvas, height: int, width: int,
-                     judges: list[Judge]) -> tuple[int, str]:
+                     judges: list[Judge], precision: str) -> tuple[int, str]:
     """As the settings say, as the render did that this one repeats, or as many as fit."""
     if settings.cutouts_at_once:
         return min(settings.cutouts, settings.cutouts_at_once), "as set"
     if plan is not None and plan.cutouts_at_once:
         return min(settings.cutouts, plan.cutouts_at_once), plan.memory_reason
-    return cutouts_that_fit(settings.cutouts, canvas, height, width, judges)
+    return cutouts_that_fit(settings.cutouts, canvas, height, width, judges, precision)
 
 
-def _unread(settings: RenderSettings, story: Story | None, judges: list[Judge]) -> list[str]:
+def _unread(targets: Targets, judges: list[Judge]) -> list[str]:
     """A note for each text that is too long for somebody who has to read it."""
-    texts = [spec.text for spec in parse_prompts(settings.text)]
-    texts += [spec.text for scene in (story.scenes if story else ()) for spec in scene.prompts]
-    texts += [line.text for line in parse_lyrics(settings.lyrics)] if settings.lyrics.strip() else []
+    texts = [wish.spec.text for wish in (*targets.always, *targets.line_wishes, *chain(*targets.scenes))
+             if wish.embedding.ndim == 1 and not wish.name.startswith("noise")]
     return [f"Only the beginning of the text {text[:40]!r} is read: it is too long for this pack."
             for text in dict.fromkeys(texts) if not all(judge.perceptor.reads_whole(text) for judge in judges)]
 

@@ -6,11 +6,16 @@ on the picture (after pytti, which looks through several CLIPs at once).
 
 from dataclasses import dataclass
 
-from metamusic.errors import PackError
+import torch
+from torch import Tensor
+
+from metamusic.errors import PackError, SettingsError
 from metamusic.packs import Bank, Models
 from metamusic.perceptor import Perceptor
 from metamusic.phrases import parse_weighted
 from metamusic.settings import RenderSettings
+
+LOOKS_AT_ONCE = 16  # where no slope is wanted
 
 
 @dataclass(frozen=True)
@@ -22,30 +27,49 @@ class Judge:
     bank: Bank | None
     weight: float
 
+    def look(self, images: Tensor) -> Tensor:
+        """Unit vectors [K, N, D] of images [N, 3, S, S], a few at a time and without a way back."""
+        with torch.no_grad():
+            return torch.cat([self.perceptor.embed_images(some).float() for some in images.split(LOOKS_AT_ONCE)], 1)
+
+    @property
+    def suffix(self) -> str:
+        """What follows a prompt's name where this judge speaks of it."""
+        return f", {self.name}" if self.name else ""
+
 
 def judge_weights(settings: RenderSettings) -> dict[str, float]:
-    """Pack name -> weight of every judge; the render's own pack counts 1 unless it is named itself."""
-    return {settings.pack: 1.0, **dict(parse_weighted(settings.judges, "pack"))}
+    """Pack name -> weight of every judge; the render's own pack counts 1 unless it is named itself.
+
+    Raises SettingsError for a judge that is named twice.
+    """
+    named = parse_weighted(settings.judges, "pack")
+    if len(dict(named)) < len(named):
+        raise SettingsError(f"In {settings.judges!r} a judge is named twice.",
+                            "Name it once, with the weight you want.")
+    return {settings.pack: 1.0, **dict(named)}
 
 
-def assemble(models: Models, settings: RenderSettings) -> list[Judge]:
-    """All judges with a say, the pack's own first; PackError if one was not loaded, or nobody is left."""
+def assemble(models: Models, settings: RenderSettings, music: bool) -> list[Judge]:
+    """All judges with a say, the pack's own first; PackError if one was not loaded, or nobody is left.
+
+    music: whether anybody has to hear it.
+    """
     jury = []
     for name, weight in judge_weights(settings).items():
         own = name == settings.pack
         if not own and name not in models.judges:
             raise PackError(f"The judge {name!r} was not loaded.", "Name it in `judges` before the render begins.")
         some = models if own else models.judges[name]
-        # Only the render's own bank stands for its scenery; another pack's pictures are in another world.
         jury.append(Judge("" if own else name, some.perceptor, some.bank, weight))
-    return _checked([judge for judge in jury if judge.weight != 0], settings)
+    return _checked([judge for judge in jury if judge.weight != 0], settings, music)
 
 
-def _checked(jury: list[Judge], settings: RenderSettings) -> list[Judge]:
+def _checked(jury: list[Judge], settings: RenderSettings, music: bool) -> list[Judge]:
     if not jury:
         raise PackError("Every judge has the weight 0, so nobody looks at the picture.",
                         "Give one of them a weight, for example 1.")
-    if settings.audio_weight != 0 and not any(judge.perceptor.hears for judge in jury):
+    if music and not any(judge.perceptor.hears for judge in jury):
         raise PackError(f"Pack {settings.pack!r} has no ears: it reads and looks, but was given no Wav2CLIP.",
                         "Set the audio weight to 0 and give it a text, or choose another pack.")
     return jury

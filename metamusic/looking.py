@@ -6,53 +6,35 @@ large batch would give, because the loss is a mean over cutouts.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from metamusic.cutouts import make_cutouts
 from metamusic.judges import Judge
-from metamusic.masks import Masks, masked
-from metamusic.phrases import Where
+from metamusic.plan import narrow
 from metamusic.prompt import Prompt
 from metamusic.settings import RenderSettings
 
 
-def look(image: Tensor, judge: Judge, prompts: Sequence[Prompt], masks: Masks, settings: RenderSettings,
-         random: Callable[[], torch.Generator], at_once: int, scale: Tensor) -> dict[str, Tensor]:
+def look(image: Tensor, judge: Judge, prompts: Sequence[Prompt], settings: RenderSettings, random: torch.Generator,
+         at_once: int, scale: Tensor, precision: str = "float32") -> dict[str, Tensor]:
     """The losses of a judge's prompts by name; their gradient, times `scale`, is added to `image.grad`.
 
-    image: a leaf [1, 3, H, W] that wants a gradient. random: gives the generator of this step's cutouts,
-    the same for every part of the picture. at_once: how many cutouts CLIP judges together.
+    image: a leaf [1, 3, H, W] that wants a gradient. at_once: how many cutouts CLIP judges together. scale: [],
+    the loss scale of float16. precision: of CLIP; where the cutouts lie is always computed in float32.
     """
     losses: dict[str, Tensor] = defaultdict(lambda: image.new_zeros(()))
-    for where, some in _by_place(prompts).items():
-        cutouts = make_cutouts(masked(image, masks.of(where, image.detach())), judge.perceptor.input_size,
-                               settings, random())
-        seen = cutouts.detach().requires_grad_()
-        for chunk in seen.split(at_once):
-            for name, loss in _judge(chunk, len(seen), judge, some, scale):
-                losses[name] = losses[name] + loss
-        if seen.grad is not None:
-            cutouts.backward(seen.grad)
+    cutouts = make_cutouts(image, judge.perceptor.input_size, settings, random)
+    seen = cutouts.detach().requires_grad_()
+    for chunk in seen.split(at_once):
+        with narrow(image.device.type, precision):
+            embeds = judge.perceptor.embed_images(chunk).float()  # [K, n, D]
+        share = judge.weight * len(chunk) / len(seen)
+        parts = [(prompt.name, share * prompt.loss(embeds)) for prompt in prompts]
+        (scale * torch.stack([loss for _, loss in parts]).sum()).backward()
+        for name, loss in parts:
+            losses[name + judge.suffix] = losses[name + judge.suffix] + loss.detach()
+    cutouts.backward(seen.grad)
     return dict(losses)
-
-
-def _judge(chunk: Tensor, whole: int, judge: Judge, prompts: Sequence[Prompt],
-           scale: Tensor) -> Iterable[tuple[str, Tensor]]:
-    """Some of the cutouts, forwards and backwards; what they add to each prompt's loss."""
-    embeds = judge.perceptor.embed_images(chunk).float()  # [K, n, D]
-    share = judge.weight * len(chunk) / whole
-    losses = [(prompt.name, share * prompt.loss(embeds)) for prompt in prompts]
-    (scale * torch.stack([loss for _, loss in losses]).sum()).backward()
-    suffix = f", {judge.name}" if judge.name else ""
-    return [(name + suffix, loss.detach()) for name, loss in losses]
-
-
-def _by_place(prompts: Sequence[Prompt]) -> dict[Where, list[Prompt]]:
-    """Prompts that act in the same part of the picture are judged together."""
-    groups: dict[Where, list[Prompt]] = defaultdict(list)
-    for prompt in prompts:
-        groups[prompt.where].append(prompt)
-    return groups

@@ -1,8 +1,8 @@
 """Masks: the part of the picture that a prompt may change, `a storm @ top`, `waves @ [mask.png]`, `gold @ -sky`.
 
 A mask acts on the slope, not on the view: the judges see the whole picture and nothing is darkened or cut
-out for them, but what they ask for reaches only the pixels under the mask. The idea of masked prompts,
-also by words, is pytti's; the way is ours.
+out for them, but what they ask for reaches only the pixels, and the latent cells, under the mask (see
+`Painter._slopes`). The idea of masked prompts, also by words, is pytti's; the way is ours.
 """
 
 import math
@@ -35,6 +35,11 @@ class Masks:
         self._found: dict[Where, Tensor] = {}
         self._words: dict[str, Tensor] = {}
 
+    def check(self, where: Where) -> None:
+        """Refuse a mask that cannot serve, before anything is painted: PictureError."""
+        if where.kind == "picture":
+            self._light(where)
+
     def forget(self) -> None:
         """Search for the words anew: the picture has changed since."""
         self._found.clear()
@@ -47,14 +52,15 @@ class Masks:
             return self._search(where, image)
         key = (where, *image.shape[-2:])
         if key not in self._fixed:
-            mask = region(where.value, *image.shape[-2:]) if where.kind == "region" else self._picture(where, image)
+            size = image.shape[-2:]
+            mask = region(where.value, *size) if where.kind == "region" else fit(self._light(where), *size)
             self._fixed[key] = _turned(mask.to(image.device), where)
         return self._fixed[key]
 
-    def _picture(self, where: Where, image: Tensor) -> Tensor:
-        """A picture as mask: where it is light, the prompt acts."""
+    def _light(self, where: Where) -> Tensor:
+        """A picture as mask, [1, 1, H, W]: where it is light, the prompt acts."""
         pixels = torch.from_numpy(self._material.get(where.value)).permute(2, 0, 1)[None] / 255
-        light = fit(pixels.mean(1, keepdim=True), *image.shape[-2:])
+        light = pixels.mean(1, keepdim=True)
         if light.amax() - light.amin() < 1 / 255:
             raise PictureError(f"The mask [{where.value[:12]}] has one brightness everywhere.",
                                "Paint white where the prompt may act, and black elsewhere.")
@@ -64,8 +70,9 @@ class Masks:
     def _search(self, where: Where, image: Tensor) -> Tensor:
         """Where the picture looks most like the words, by looking at it tile by tile."""
         if where not in self._found or self._found[where].shape[-2:] != image.shape[-2:]:
-            words = self._words.setdefault(where.value, self._judge.perceptor.embed_text([where.value])[0])
-            self._found[where] = _turned(relevance(image, words, self._judge), where)
+            if where.value not in self._words:
+                self._words[where.value] = self._judge.perceptor.embed_text([where.value])[0]
+            self._found[where] = _turned(relevance(image, self._words[where.value], self._judge), where)
         return self._found[where]
 
 
@@ -96,7 +103,7 @@ def relevance(image: Tensor, words: Tensor, judge: Judge) -> Tensor:
     tiles = torch.cat([
         F.interpolate(image[..., top:top + side, left:left + side], (size, size), mode="bicubic", antialias=True)
         for top in tops for left in lefts]).clamp(0, 1)
-    likeness = (judge.perceptor.embed_images(tiles).float() @ words).mean(0)  # [tiles]
+    likeness = (judge.look(tiles) @ words).mean(0)  # [tiles]
     total, count = image.new_zeros(1, 1, height, width), image.new_zeros(1, 1, height, width)
     places = [(top, left) for top in tops for left in lefts]
     for (top, left), value in zip(places, likeness, strict=True):
@@ -112,22 +119,3 @@ def _starts(length: int, side: int) -> list[int]:
     room = length - side
     count = max(2, math.ceil(room / side * 2) + 1, TILES) if room else 1
     return [round(room * number / (count - 1)) for number in range(count)] if room else [0]
-
-
-class _Masked(torch.autograd.Function):
-    """Forward the picture as it is; backward the slope, only under the mask."""
-
-    @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, image: Tensor, mask: Tensor) -> Tensor:
-        ctx.save_for_backward(mask)
-        return image.view_as(image)
-
-    @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
-        (mask,) = ctx.saved_tensors  # type: ignore[attr-defined]
-        return gradient * mask, None
-
-
-def masked(image: Tensor, mask: Tensor | None) -> Tensor:
-    """The same picture, whose slope is kept only under the mask [1, 1, H, W]."""
-    return image if mask is None else _Masked.apply(image, mask)

@@ -16,6 +16,7 @@ from torch import Tensor
 from metamusic.canvas import Canvas
 from metamusic.errors import SettingsError
 from metamusic.judges import Judge
+from metamusic.plan import narrow
 
 SHARE = 0.8  # of what is free: workspaces and other programs want some as well
 WORKSPACE = 1.5  # what kernels need beyond what is kept
@@ -34,19 +35,21 @@ def available_bytes(device: torch.device) -> int:
         return free + cached
     free = psutil.virtual_memory().available
     with suppress(OSError, ValueError):  # a container may have less than its machine
-        limit = int((_CGROUP / "memory.max").read_text())
-        free = min(free, limit - int((_CGROUP / "memory.current").read_text()))
+        limit, used = (int((_CGROUP / name).read_text()) for name in ("memory.max", "memory.current"))
+        kept = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
+        free = min(free, limit - used + int(kept.get("inactive_file", "0")))  # the kernel gives those back
     return free
 
 
 def cutouts_that_fit(cutouts: int, canvas: Canvas, height: int, width: int, jury: Sequence[Judge],
-                     free: int | None = None) -> tuple[int, str]:
+                     precision: str = "float32", free: int | None = None) -> tuple[int, str]:
     """How many of `cutouts` to judge at a time, and why; SettingsError where not even the decoder fits.
 
     free: bytes, as `available_bytes` counts them unless given.
     """
     free = available_bytes(canvas.device) if free is None else free
-    decode, each = decode_bytes(canvas, height, width), max(cutout_bytes(judge) for judge in jury)
+    with narrow(canvas.device.type, precision):
+        decode, each = decode_bytes(canvas, height, width), max(cutout_bytes(judge) for judge in jury)
     # The cutouts themselves and their slopes stay while they are judged chunk by chunk.
     pixels = max(3 * judge.perceptor.input_size**2 for judge in jury) * 4 * 6
     room = free * SHARE - decode - cutouts * pixels

@@ -1,6 +1,7 @@
 """The painter: the canvas, its optimiser and the picture on show, that is, what changes while a render runs."""
 
 import copy
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,11 +13,13 @@ from torch.optim import Optimizer
 from metamusic.cutouts import make_cutouts
 from metamusic.events import Squeezed
 from metamusic.job import Job
+from metamusic.judges import Judge
 from metamusic.looking import look
-from metamusic.masks import Masks
 from metamusic.memory import is_out_of_memory
 from metamusic.motion import broad, camera, enlarge, fit, share_per_frame, zoom
 from metamusic.optimisers import Schedule, base_rate, make_optimiser, make_schedule
+from metamusic.phrases import EVERYWHERE, Where
+from metamusic.plan import narrow
 from metamusic.prompt import Prompt
 from metamusic.randomness import generator
 from metamusic.scenery import Scenery
@@ -36,7 +39,6 @@ class Painter:
         self.canvas = job.canvas
         self.scenery = Scenery(job.models, job.settings, job.segments, job.wishes(), job.travel,
                                job.height, job.width) if job.init == "nearest" else None
-        self.masks = Masks(job.material, job.jury[0][0])
         self.frame = 0
         self.step_in_frame = 0
         self.steps_done = 0
@@ -46,6 +48,7 @@ class Painter:
         self._average: Tensor | None = None  # of the latents of the frames so far
         self._before: list[Tensor] = []  # how each judge saw the last picture of the segment before
         self._before_left = 0  # steps for which that still acts
+        self._fitted: Tensor | None = None  # the target picture
         self._optimiser: Optimizer
         self._schedule: Schedule
         self._scaler = torch.amp.GradScaler(self.canvas.device.type, enabled=job.precision == "float16")
@@ -87,13 +90,15 @@ class Painter:
             else:
                 self.canvas.paint(zoom(self.canvas.decode(), growth).clamp(0, 1))
         self._shown = zoom(self._shown, growth).clamp(0, 1)
+        if self._average is not None and growth != 1:  # what was painted before moves along, too
+            self._average = self.canvas.encode(zoom(self.canvas.show(self._average), growth).clamp(0, 1))
 
     def step(self) -> dict[str, float]:
         """One optimisation step; gives the losses that it saw."""
         if self.frame == 0 and self.step_in_frame == self.job.coarse_steps > 0:
             self._go_to_full_size()
         if self.step_in_frame == 0 or self.job.still and self.step_in_frame % SEARCH_AGAIN == 0:
-            self.masks.forget()
+            self.job.masks.forget()
         moment = self.job.moment(self.frame, self.step_in_frame)
         now = self.job.settings_at(moment)
         losses = self._slopes_within_memory(moment, now)
@@ -139,16 +144,14 @@ class Painter:
     def scores(self) -> dict[str, float]:
         """Mean cosine between the finished picture and each prompt of its last moment, over cutouts of its own."""
         moment = self.job.moment(self.job.frames - 1, self.job.settings.steps if self.job.still else 0)
-        found: dict[str, float] = {}
+        found: dict[str, list[float]] = defaultdict(list)
         for judge, targets in self.job.jury:
             cutouts = make_cutouts(self._shown, judge.perceptor.input_size, self.job.settings,
                                    generator(self.job.seed, "scores"))
-            embeds = torch.cat([judge.perceptor.embed_images(some).float()
-                                for some in cutouts.split(self.cutouts_at_once)], dim=1)
-            suffix = f", {judge.name}" if judge.name else ""
-            found |= {prompt.name + suffix: float((embeds @ prompt.centre()).mean())
-                      for prompt in targets.at(moment, self.job.settings_at(moment))}
-        return found
+            embeds = judge.look(cutouts)
+            for prompt in targets.at(moment, self.job.settings_at(moment)):
+                found[prompt.name + judge.suffix].append(float((embeds @ prompt.centre()).mean()))
+        return {name: sum(values) / len(values) for name, values in found.items()}
 
     # -- checkpoint ------------------------------------------------------------------------------
 
@@ -171,7 +174,8 @@ class Painter:
         self._renew_optimiser()
         self._optimiser.load_state_dict(state["optimiser"])
         self._schedule.load_state_dict(state["schedule"])
-        self._scaler.load_state_dict(state["scaler"])
+        if state["scaler"]:  # none was kept in another precision
+            self._scaler.load_state_dict(state["scaler"])
         self._shown = state["shown"].to(device)
         self._average = None if state["average"] is None else state["average"].to(device)
         self._before = [embeds.to(device) for embeds in state["before"]]
@@ -197,24 +201,51 @@ class Painter:
     def _slopes(self, moment: Moment, now: RenderSettings) -> dict[str, Tensor]:
         """Losses by name, their slopes on the canvas's parameters (scaled, in float16).
 
-        The slope is gathered on the picture first, judge by judge, and goes through the decoder once.
+        The slope is gathered on the picture first, place by place and judge by judge, and goes through the
+        decoder once for each place that prompts are bound to. There it is masked again, on the latent: the
+        decoder lets a little of every slope into every cell, and Adam steps as far after a little.
         """
         scale = self._scaler.scale(torch.ones((), device=self.canvas.device))  # 1 unless in float16
         self._optimiser.zero_grad(set_to_none=True)
+        latent = self.canvas.latent()
+        cells = latent.detach().requires_grad_()
         with self._narrow():
-            image = self.canvas.decode()
-        seen = image.detach().float().requires_grad_()
-        losses: dict[str, Tensor] = {}
+            image = self.canvas.show(cells).float()
+        losses: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.canvas.device))
+        for where, wishes in self._by_place(moment, now).items():
+            seen = image.detach().requires_grad_()
+            for judge, prompts in wishes:
+                for name, loss in look(seen, judge, prompts, now, self._random(), self.cutouts_at_once, scale,
+                                       self.job.precision).items():
+                    losses[name] = losses[name] + loss
+            if where == EVERYWHERE:
+                losses |= self._backward(self._of_the_picture(seen, now), scale)
+            self._to_the_latent(seen, image, cells, where)
+        latent.backward(cells.grad)
+        losses |= self._backward(self._of_the_latent(now), scale)
+        self._shown_if_first(image)
+        return dict(losses)
+
+    def _by_place(self, moment: Moment, now: RenderSettings) -> dict[Where, list[tuple[Judge, list[Prompt]]]]:
+        """What every judge is asked to see, sorted by the part of the picture that it may change."""
+        places: dict[Where, list[tuple[Judge, list[Prompt]]]] = defaultdict(list)
+        places[EVERYWHERE] = []
         for number, (judge, targets) in enumerate(self.job.jury):
             prompts = [*targets.at(moment, now), *self._held_back(number, now)]
-            if prompts:
-                with self._narrow():
-                    losses |= look(seen, judge, prompts, self.masks, now, self._random, self.cutouts_at_once, scale)
-        losses |= self._backward(self._of_the_picture(seen, now), scale)
-        image.backward(seen.grad.to(image.dtype) if seen.grad is not None else torch.zeros_like(image))
-        losses |= self._backward(self._of_the_latent(now), scale)
-        self._shown_if_first(seen)
-        return losses
+            for where in dict.fromkeys(prompt.where for prompt in prompts):
+                places[where].append((judge, [prompt for prompt in prompts if prompt.where == where]))
+        return places
+
+    def _to_the_latent(self, seen: Tensor, image: Tensor, cells: Tensor, where: Where) -> None:
+        """Carry the slope on the picture back to the latent, as far as the place's mask lets it."""
+        slope, mask = seen.grad, self.job.masks.of(where, image.detach())
+        assert slope is not None, "every judge and every loss leaves a slope"
+        if mask is not None:
+            slope = slope * mask
+        (slope,) = torch.autograd.grad(image, cells, slope, retain_graph=True)
+        if mask is not None:
+            slope = slope * F.adaptive_avg_pool2d(mask, tuple(cells.shape[-2:]))
+        cells.grad = slope if cells.grad is None else cells.grad + slope
 
     def _random(self) -> torch.Generator:
         return generator(self.job.seed, "cutouts", self.frame, self.step_in_frame)
@@ -242,16 +273,15 @@ class Painter:
         return {name: loss.detach() for name, loss in losses.items()}
 
     def _narrow(self) -> torch.autocast:
-        """The number format of decoder, cutouts and CLIP."""
-        dtype = getattr(torch, self.job.precision)
-        return torch.autocast(self.canvas.device.type, dtype if dtype != torch.float32 else torch.bfloat16,
-                              enabled=dtype != torch.float32)
+        return narrow(self.canvas.device.type, self.job.precision)
 
     # -- pictures of others ----------------------------------------------------------------------
 
     def _target(self, height: int, width: int) -> Tensor:
-        """The target picture, fitted to the canvas as it is now."""
-        return fit(self._picture(self.job.settings.target), height, width)
+        """The target picture, fitted to the canvas as it is now; kept, for every step asks for it."""
+        if self._fitted is None or self._fitted.shape[-2:] != (height, width):
+            self._fitted = fit(self._picture(self.job.settings.target), height, width)
+        return self._fitted
 
     def _picture(self, reference: str) -> Tensor:
         return as_image(self.job.material.get(reference), self.job.settings, self.job.jury[0][0])

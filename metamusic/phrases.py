@@ -14,6 +14,7 @@ from typing import Literal
 
 from metamusic.errors import SettingsError
 from metamusic.formula import LARGEST, check_formula
+from metamusic.settings import LARGEST_SEED
 
 LARGEST_WEIGHT = LARGEST  # as the audio's
 REGIONS = ("left", "right", "top", "bottom", "centre", "border")
@@ -75,6 +76,16 @@ def parse_weighted(line: str, what: str) -> tuple[tuple[str, float], ...]:
     than one colon, or with a weight that is no number in -10..10.
     """
     return tuple(_weighted(part.strip(), what) for part in line.split("|") if part.strip())
+
+
+def parse_seeds(line: str) -> tuple[tuple[int, float], ...]:
+    """(seed, weight) of each noise prompt, `7:0.5 | 8`; SettingsError for what is no seed."""
+    found = parse_weighted(line, "noise prompt")
+    for seed, _ in found:
+        if not (seed.isascii() and seed.isdecimal() and int(seed) <= LARGEST_SEED):
+            raise SettingsError(f"The noise prompt {seed!r} is not a seed, a whole number from 0 to {LARGEST_SEED}.",
+                                "Write it as seed:weight, for example 7:0.5.")
+    return tuple((int(seed), weight) for seed, weight in found)
 
 
 def parse_where(text: str) -> Where:

@@ -8,9 +8,12 @@ import functools
 import os
 import platform
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from metamusic.errors import SettingsError
+
+if TYPE_CHECKING:
+    import torch
 
 ENGINE_VERSION = "2"  # raised whenever the same settings would give other pixels
 
@@ -83,6 +86,18 @@ def _precision(device: str, wanted: str) -> tuple[str, str]:
     if major == 7:
         return "float16", f"compute capability {major}.{minor} has float16 units; the loss is scaled"
     return "float32", f"compute capability {major}.{minor} has no half precision units"
+
+
+def narrow(device: str, precision: str) -> "torch.autocast":
+    """The context in which decoder and CLIP compute in a plan's precision; none at all for float32.
+
+    Only those two: the codebook search, where things lie in a cutout, and losses stay in float32, because what
+    they decide is finer than half precision is.
+    """
+    import torch
+
+    wide = precision == "float32"
+    return torch.autocast(device, torch.bfloat16 if wide else getattr(torch, precision), enabled=not wide)
 
 
 def apply_plan(plan: ExecutionPlan) -> None:

@@ -95,8 +95,8 @@ class RenderSettings(BaseModel):
                      help="What to see besides the music: text:weight:stop @ where, several with |. "
                          "A negative weight pushes away.")
     bank_mix: float = knob(0.6, group="Guidance", step=0.05, ge=0, le=1,
-                           help="How much of the audio target is replaced by the pack's own pictures "
-                                "that the music is nearest to (0 = the sound alone).")
+                           help="How much of what music and words ask for is replaced by the pack's own "
+                                "pictures that come nearest to it (0: sound and words alone).")
     noise_prompts: str = knob("", group="Guidance", max_length=500,
                               help="Random targets, seed:weight, several with |: a push in no direction in "
                                    "particular, the same for the same seed.")

@@ -18,7 +18,13 @@ SMOOTH_CELLS = 5  # random cells across the smooth start
 
 def resolve_init(settings: RenderSettings, models: Models) -> str:
     """The start that 'auto' stands for; PackError if `nearest` is asked of a pack without a bank."""
-    if settings.init == "nearest" and models.bank is None:
+    if settings.canvas == "vqgan" and models.vqgan is None:
+        raise PackError(f"Pack {settings.pack!r} has no VQGAN to paint with.",
+                        "Choose the canvas pixels, or another pack.")
+    if settings.init not in ("image", "auto") and settings.init_image:
+        raise SettingsError(f"init_image names a picture to start from, but init is {settings.init}.",
+                            "Choose init image, or leave init_image empty.")
+    if settings.init == "nearest" and (models.bank is None or models.vqgan is None):
         raise PackError(f"Pack {settings.pack!r} has no bank of pictures to start from.",
                         "Choose init random or smooth.")
     if settings.init == "image" and not settings.init_image:
@@ -28,7 +34,7 @@ def resolve_init(settings: RenderSettings, models: Models) -> str:
         return settings.init
     if settings.init_image:
         return "image"
-    return "nearest" if models.bank is not None else "random"
+    return "nearest" if models.bank is not None and models.vqgan is not None else "random"
 
 
 def bank_choice(wish: Tensor | None, settings: RenderSettings, models: Models) -> int:

@@ -19,7 +19,7 @@ from metamusic.lyrics import Line, parse_lyrics, sung, within
 from metamusic.material import Material
 from metamusic.motion import fit
 from metamusic.packs import Bank
-from metamusic.phrases import PromptSpec, parse_prompts, parse_weighted, parse_where
+from metamusic.phrases import PromptSpec, Where, parse_prompts, parse_seeds, parse_where
 from metamusic.prompt import Prompt, slerp
 from metamusic.randomness import generator
 from metamusic.segments import Segment, target_at
@@ -93,7 +93,8 @@ class Targets:
     def at(self, moment: Moment, now: RenderSettings) -> list[Prompt]:
         """The prompts of a moment, under the settings that hold then; those without weight are left out."""
         lyrics = self._sung(moment)
-        prompts = [*self._heard(moment, now, sum(share for _, share in lyrics)),
+        singing = sum(share for number, share in lyrics if now.lyrics_weight * self.lines[number].weight != 0)
+        prompts = [*self._heard(moment, now, singing),
                    *(wish.prompt(moment) for wish in self.always),
                    *(self.line_wishes[number].prompt(moment, share * now.lyrics_weight) for number, share in lyrics),
                    *self._told(moment)]
@@ -122,6 +123,11 @@ class Targets:
         total = torch.stack(parts).sum(0) if parts else None
         return None if total is None or total.norm() < 1e-6 else F.normalize(total, dim=-1)
 
+    def places(self) -> set[Where]:
+        """Every part of the picture that a prompt may be bound to."""
+        wishes = [*self.always, *(wish for scene in self.scenes for wish in scene)]
+        return {parse_where(wish.spec.where) for wish in wishes}
+
     def empty(self) -> bool:
         """Nothing to hear and nothing to read or to look at."""
         silent = self.hearing is None or all(key is None for key in self.hearing.keys)
@@ -133,24 +139,39 @@ def make_targets(song: Song, settings: RenderSettings, judge: Judge, segments: l
                  material: Material) -> Targets:
     """Listen to the region, read every text and look at every picture, once, before painting begins."""
     still = settings.kind == "image"
-    lines = _lines(song, settings, still)
-    story = parse_story(settings.story, settings.story_every, settings.story_fade) if settings.story.strip() else None
+    lines = _lines(song, settings)
+    story = story_of(settings)
     always = [*_texts("text", parse_prompts(settings.text), settings, judge),
               *_pictures(settings, judge, material), *_noise(settings, judge)]
+    hearing = _listen(song, settings, judge, segments) if wants_music(settings) else None
     return Targets(
-        hearing=_listen(song, settings, judge, segments), always=always, lines=lines,
+        hearing=hearing, always=always, lines=lines,
         line_wishes=[_line_wish(line, settings, judge) for line in lines], story=story,
         scenes=[_texts("story", scene.prompts, settings, judge, numbered=False)
                 for scene in (story.scenes if story else ())],
         still=still, start_s=settings.start, lyrics_fade_s=settings.lyrics_fade)
 
 
+def story_of(settings: RenderSettings) -> Story | None:
+    """The story that the settings tell, if any."""
+    if not settings.story.strip():
+        return None
+    return parse_story(settings.story, settings.story_every, settings.story_fade)
+
+
+def wants_music(settings: RenderSettings) -> bool:
+    """Whether the music acts at any moment: a story may bring it in."""
+    story = story_of(settings)
+    scenes = story.scenes if story else ()
+    return settings.audio_weight != 0 or any("audio_weight" in scene.changes for scene in scenes)
+
+
 # -- the music ----------------------------------------------------------------------------------------
 
 
 def _listen(song: Song, settings: RenderSettings, judge: Judge, segments: list[Segment]) -> Hearing | None:
-    """How this judge hears the region; None if it has no ears. Stories may bring the music in later."""
-    if not judge.perceptor.hears or (settings.audio_weight == 0 and "audio_weight" not in settings.story):
+    """How this judge hears the region; None if it has no ears."""
+    if not judge.perceptor.hears:
         return None
     if settings.kind == "image" or settings.listen == "song":
         return Hearing([_hear(song.waveform, settings, judge)], lambda moment: (0, 0, 0.0))
@@ -162,15 +183,18 @@ def _listen(song: Song, settings: RenderSettings, judge: Judge, segments: list[S
 
 
 def _windows(song: Song, settings: RenderSettings, judge: Judge) -> Hearing:
-    """A window of `window` seconds around every multiple of `hop`, one clip per call; between two it blends."""
-    count = max(1, math.ceil(song.duration_s / settings.hop) + 1)
-    keys = [_hear(_slice(song, number * settings.hop - settings.window / 2,
-                         number * settings.hop + settings.window / 2), settings, judge) for number in range(count)]
+    """A window of `window` seconds around every multiple of `hop`, one clip per call; between two it blends.
+
+    The last window lies around the song's end, however far that is from the one before.
+    """
+    centres = [*np.arange(0, song.duration_s, settings.hop), song.duration_s]
+    keys = [_hear(_slice(song, centre - settings.window / 2, centre + settings.window / 2), settings, judge)
+            for centre in centres]
 
     def between(moment: Moment) -> tuple[int, int, float]:
-        place = min(moment.seconds / settings.hop, count - 1.0)
-        here = int(place)
-        return here, min(here + 1, count - 1), place - here
+        here = min(int(moment.seconds / settings.hop), len(centres) - 2)
+        share = (moment.seconds - centres[here]) / (centres[here + 1] - centres[here])
+        return here, here + 1, min(1.0, share)
 
     return Hearing(keys, between)
 
@@ -200,12 +224,11 @@ def _texts(kind: str, specs: Sequence[PromptSpec], settings: RenderSettings, jud
             for number, (spec, embedding) in enumerate(zip(specs, embeddings, strict=True), 1)]
 
 
-def _lines(song: Song, settings: RenderSettings, still: bool) -> tuple[Line, ...]:
-    """The lines that sound in the region; a film keeps all, so that its clock needs no shift."""
+def _lines(song: Song, settings: RenderSettings) -> tuple[Line, ...]:
+    """The lines that sound in the region; their times are the song's."""
     if not settings.lyrics.strip():
         return ()
-    lines = parse_lyrics(settings.lyrics)
-    return within(lines, settings.start, settings.start + song.duration_s) if still else lines
+    return within(parse_lyrics(settings.lyrics), settings.start, settings.start + song.duration_s)
 
 
 def _line_wish(line: Line, settings: RenderSettings, judge: Judge) -> Wish:
@@ -225,24 +248,25 @@ def _pictures(settings: RenderSettings, judge: Judge, material: Material) -> lis
 def as_image(pixels: np.ndarray, settings: RenderSettings, judge: Judge) -> Tensor:
     """uint8 [H, W, 3] -> [1, 3, h, w] in [0, 1] on the judge's device, at about the size of the canvas."""
     image = torch.from_numpy(pixels).permute(2, 0, 1)[None].to(judge.perceptor.mean.device) / 255
-    scale = min(1.0, max(settings.width, settings.height) / max(image.shape[-2:]))
-    high, wide = (max(16, round(side * scale)) for side in image.shape[-2:])
+    # As small as still covers the canvas: `fit` enlarges nothing that was reduced before.
+    scale = min(1.0, max(settings.height / image.shape[-2], settings.width / image.shape[-1]))
+    high, wide = (max(16, math.ceil(side * scale)) for side in image.shape[-2:])
     return fit(image, high, wide)
 
 
 def picture_targets(image: Tensor, settings: RenderSettings, judge: Judge, random: torch.Generator) -> Tensor:
     """How a judge sees [1, 3, H, W] through the render's own cutouts, [P, D]."""
     cutouts = make_cutouts(image, judge.perceptor.input_size, settings, random)
-    return judge.perceptor.embed_images(cutouts).float().flatten(0, 1)  # every tower's view is a target
+    return judge.look(cutouts).flatten(0, 1)  # every tower's view is a target
 
 
 def _noise(settings: RenderSettings, judge: Judge) -> list[Wish]:
     """A direction drawn from each seed: VQGAN-CLIP's noise prompts."""
     wishes = []
-    for text, weight in parse_weighted(settings.noise_prompts, "seed"):
-        drawn = torch.randn(judge.perceptor.embed_dim, generator=generator(int(text), "noise prompt"))
+    for seed, weight in parse_seeds(settings.noise_prompts):
+        drawn = torch.randn(judge.perceptor.embed_dim, generator=generator(seed, "noise prompt"))
         direction = F.normalize(drawn, dim=-1).to(judge.perceptor.mean.device)
-        wishes.append(Wish(f"noise {text}", PromptSpec(text, weight), direction))
+        wishes.append(Wish(f"noise {seed}", PromptSpec(str(seed), weight), direction))
     return wishes
 
 

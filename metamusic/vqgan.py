@@ -160,10 +160,12 @@ class VQGAN(nn.Module):
         """Index of the nearest codebook entry, int64 [B, h, w], of latents [B, D, h, w]."""
         batch, _, height, width = latent.shape
         cells = latent.permute(0, 2, 3, 1).reshape(-1, self.embed_dim)  # [B h w, D]
-        # |z - e|^2 without the |z|^2 that all entries share: one matrix product, nothing else to add.
+        # |z - e|^2 without the |z|^2 that all entries share: one matrix product, nothing else to add. Always in
+        # single precision: half of it names a wrong entry for one cell in eight.
         norms = self._half_norms()
-        nearest = [torch.addmm(norms, some, self.codebook.T, alpha=-1).argmin(1)
-                   for some in cells.split(CELLS_AT_ONCE)]
+        with torch.autocast(cells.device.type, enabled=False):
+            nearest = [torch.addmm(norms, some.float(), self.codebook.T, alpha=-1).argmin(1)
+                       for some in cells.split(CELLS_AT_ONCE)]
         return torch.cat(nearest).view(batch, height, width)
 
     def lookup(self, codes: Tensor) -> Tensor:

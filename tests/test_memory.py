@@ -16,15 +16,19 @@ from metamusic.errors import SettingsError
 from metamusic.events import Checkpoint, Started, Step
 from metamusic.job import prepare
 from metamusic.judges import assemble
+from metamusic.looking import look
 from metamusic.memory import cutout_bytes, cutouts_that_fit, decode_bytes, is_out_of_memory
 from metamusic.painter import Painter
-from metamusic.plan import choose_plan
+from metamusic.perceptor import Perceptor
+from metamusic.plan import choose_plan, narrow
+from metamusic.prompt import Prompt
+from metamusic.randomness import generator
 from metamusic.render import render
 from metamusic.settings import RenderSettings
 
 MODELS = tiny_models()
 STILL = RenderSettings(seed=0, width=64, height=64, steps=6, cutouts=8, text="sea:0.5 | storm:-0.2 @ left")
-JURY = assemble(MODELS, STILL)
+JURY = assemble(MODELS, STILL, music=True)
 CANVAS = CANVASES["vqgan"](MODELS, 3)
 
 
@@ -136,6 +140,34 @@ def test_half_precision_sees_nearly_the_same_and_paints_on(precision):
     point = next(e for e in narrow if isinstance(e, Checkpoint))
     rest = list(render(make_song(), STILL.changed(steps=24), MODELS, plan=plan, resume=point.state))
     assert np.array_equal(narrow[-1].pixels, rest[-1].pixels)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision_stays_out_of_codes_and_cutouts(precision):
+    """Half precision names other codes for one cell in eight, and puts crops elsewhere."""
+    latent = torch.randn(1, 4, 32, 32, generator=generator(0, "latent"))
+    image = torch.rand(1, 3, 64, 64, generator=generator(0, "image"), requires_grad=True)
+    scale, looks = torch.ones(()), []
+
+    def watched(images):
+        looks.append(images.detach().clone())
+        return Perceptor.embed_images(JURY[0].perceptor, images)
+
+    codes = MODELS.vqgan.codes(latent)
+    with narrow("cpu", precision), pytest.MonkeyPatch.context() as patch:
+        assert torch.equal(MODELS.vqgan.codes(latent), codes)
+        patch.setattr(JURY[0].perceptor, "embed_images", watched)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(JURY[0].perceptor, "embed_images", watched)
+        for narrowness in ("float32", precision):
+            look(image, JURY[0], [Prompt("a", torch.eye(16)[0])], STILL, generator(0, "c"), 8, scale, narrowness)
+    assert torch.equal(*looks)
+
+
+def test_half_precision_is_measured_as_half():
+    count = {precision: cutouts_that_fit(64, CANVAS, 64, 64, JURY, precision, free=12_000_000)[0]
+             for precision in ("float32", "bfloat16")}
+    assert count["bfloat16"] > count["float32"]
 
 
 def test_precision_is_chosen_by_the_device_with_a_reason():

@@ -100,7 +100,7 @@ def test_a_missing_file_is_refused(store, tmp_path):
 def test_an_analysis_is_computed_once(store, tune, monkeypatch):
     known = Analysis(3.0, 0.0, (), (0.1,), (0.5,), False)
     calls = []
-    monkeypatch.setattr(studio, "analyse", lambda path: calls.append(path) or known)
+    monkeypatch.setattr(studio.library, "analyse", lambda path: calls.append(path) or known)
     row = studio.add_song(store, tune)
     assert studio.analysis(store, row.id) == known == studio.analysis(store, row.id)
     assert len(calls) == 1

@@ -37,7 +37,7 @@ def light(tiny_checkpoints):
     """Beats without waiting for librosa; one thread, because several crawl on a machine that is busy."""
     known = Analysis(3.0, 120.0, (0.5, 1.0, 1.5, 2.0, 2.5), (0.1,) * 30, (0.5,) * 12, False)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(studio, "analyse", lambda path: known)
+        patch.setattr(studio.library, "analyse", lambda path: known)
         patch.setattr("psutil.cpu_count", lambda logical=True: 1)
         patch.setenv("METAMUSIC_CHECKPOINTS", str(tiny_checkpoints))
         yield

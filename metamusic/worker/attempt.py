@@ -24,6 +24,7 @@ from metamusic import studio
 from metamusic.errors import MetaMusicError, SongError
 from metamusic.events import Checkpoint, Event, Finished, Frame, Preview, Squeezed, Started
 from metamusic.judges import judge_weights
+from metamusic.memory import is_out_of_memory
 from metamusic.packs import Models
 from metamusic.plan import ExecutionPlan, apply_plan, choose_plan, plan_differences
 from metamusic.render import render
@@ -228,7 +229,7 @@ class Attempt:
             path.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             return "There is no room left on the disk.", "Free some space, then continue the render."
-        if isinstance(error, MemoryError) or "out of memory" in str(error) or "allocate" in str(error):
+        if is_out_of_memory(error):
             return ("There is not enough memory for this render.",
                     "Choose a smaller size or fewer cutouts, or close other programs and continue it.")
         return (f"Something unexpected happened ({type(error).__name__}: {error}).",

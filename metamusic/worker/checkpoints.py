@@ -9,6 +9,7 @@ import torch
 
 from db.files import Files
 from metamusic.events import Checkpoint
+from metamusic.plan import ENGINE_VERSION
 
 KEPT = 2
 
@@ -32,17 +33,22 @@ class Checkpoints:
     def save(self, event: Checkpoint) -> None:
         """Keep a checkpoint. Raises DiskFull while there is still room for the store to say so."""
         self._files.ensure_room(0)
-        values = {"state": event.state, "frame": event.frame, "step": event.step}
+        values = {"state": event.state, "frame": event.frame, "step": event.step, "engine": ENGINE_VERSION}
         name = f"checkpoint-{event.frame:08d}-{event.step:08d}.pt"
         self._files.write(self._folder / name, lambda path: torch.save(values, path))
         for old in self._paths()[KEPT:]:
             old.unlink(missing_ok=True)
 
     def newest_first(self) -> Iterator[Resume]:
-        """Every checkpoint that can be read. Tensors and numbers only: nothing in a file is ever run."""
+        """Every checkpoint of this engine that can be read. Tensors and numbers only: nothing in it is ever run.
+
+        Another version's states mean other things; after an update a render begins anew.
+        """
         for path in self._paths():
             try:
-                yield Resume(**torch.load(path, map_location="cpu", weights_only=True))
+                values = torch.load(path, map_location="cpu", weights_only=True)
+                if values.pop("engine", None) == ENGINE_VERSION:
+                    yield Resume(**values)
             except Exception:
                 continue
 
