@@ -54,8 +54,8 @@ def rows(folder: Path) -> list[Row]:
     """What the sheet shows."""
     sea, city, mask = (folder / f"{name}.png" for name in ("sea", "city", "mask"))
     return [
-        Row("Music alone", "Three seeds: one song, several pictures.",
-            [Shot(f"seed {seed}", {"seed": seed}) for seed in (4, 5, 6, 7)]),
+        Row("Music alone", "Four seeds: one song, several pictures.",
+            [Shot(f"seed {seed}", {"seed": seed}) for seed in (4, 5, 6, 9)]),
         Row("Words beside the music", "text: a weight says how much, a negative one pushes away.",
             [Shot(text, {"text": text}) for text in ("snow:0.5", "snow:2", "flames:2", "pink:-2")]),
         Row("Lyrics", "lyrics: each line acts while it is sung; the four pictures are of one film.",
@@ -70,7 +70,8 @@ def rows(folder: Path) -> list[Row]:
                 "image_prompts": f"{sea}:{weight:g}", "audio_weight": 0.3}) for weight in (0.5, 2, -1))]),
         Row("A picture's pixels", "target: mean squared error, 4 x weight.",
             [Shot("given", {}, city), *(Shot(f"weight {weight:g}", {
-                "target": str(city), "target_weight": weight}) for weight in (1, 4, 20))]),
+                "target": str(city), "target_weight": weight, "steps": 120, "coarse_share": 0.0,
+                "init_pull": 0.0}) for weight in (1, 4, 20))]),
         Row("A picture to begin with", "init_image: painted over, the further the more steps.",
             [Shot("given", {}, city), *(Shot(f"{steps} steps", {
                 "init_image": str(city), "steps": steps, "coarse_share": 0.0,
@@ -78,10 +79,10 @@ def rows(folder: Path) -> list[Row]:
         Row("Other beginnings", "init: where the first latent comes from.",
             [Shot(init, {"init": init, "steps": 80}) for init in ("random", "smooth", "noise", "gradient")]),
         Row("Places", "@ where: a prompt acts in a part of the picture, a mask, or where words find it.",
-            [Shot("flames:3 @ left", {"text": "flames:3 @ left", "audio_weight": 0.3, "init_pull": 0.0}),
-             Shot("flames:3 @ bottom", {"text": "flames:3 @ bottom", "audio_weight": 0.3, "init_pull": 0.0}),
+            [Shot("ocean @ left | flames @ right", {"text": "ocean:2 @ left | flames:2 @ right", "audio_weight": 0.3}),
+             Shot("snow | aurora @ sky", {"text": "snow on mountains:2 | aurora:2 @ sky", "audio_weight": 0.0}),
              Shot("mask given", {}, mask),
-             Shot("flames:3 @ [mask]", {"text": f"flames:3 @ [{mask}]", "audio_weight": 0.3, "init_pull": 0.0})]),
+             Shot("snow | flames @ [mask]", {"text": f"snow:2 | flames:2 @ [{mask}]", "audio_weight": 0.3})]),
         Row("Noise prompts", "noise_prompts: a push in no direction in particular.",
             [Shot(f"seed {seed}", {"noise_prompts": f"{seed}:2"}) for seed in (1, 2, 3, 4)]),
         Row("Cutouts", "cut_method: how the judges look.",

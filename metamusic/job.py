@@ -18,6 +18,7 @@ from metamusic.material import Material, references
 from metamusic.memory import cutouts_that_fit
 from metamusic.motion import journey
 from metamusic.packs import Models
+from metamusic.phrases import EVERYWHERE, Where
 from metamusic.plan import ExecutionPlan
 from metamusic.segments import Segment, frame_count, plan_segments
 from metamusic.settings import RenderSettings
@@ -122,13 +123,16 @@ class Job:
             return [0.0]
         return journey([self.settings_at(self.moment(frame)).zoom for frame in range(self.frames)], self.fps)
 
-    def wishes(self) -> list[Tensor | None]:
-        """What each segment asks for at its middle, in the space of the pack's own judge: [D], or None."""
+    def wishes(self) -> list[dict[Where, Tensor | None]]:
+        """What each segment asks for at its middle, place by place, in the space of the pack's own judge.
+
+        [D], or None where nothing is asked for; the whole picture is always among the places.
+        """
         judge, targets = self.jury[0]
         if judge.name:  # the pack's own judge has no say
-            return [None for _ in self.segments]
+            return [{EVERYWHERE: None} for _ in self.segments]
         moments = [self.moment((s.first + s.last) // 2) for s in self.segments]
-        return [targets.wish(moment, self.settings_at(moment)) for moment in moments]
+        return [targets.wishes(moment, self.settings_at(moment)) for moment in moments]
 
 
 def _clock_of(seconds: float) -> str:

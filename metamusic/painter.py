@@ -37,7 +37,7 @@ class Painter:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.canvas = job.canvas
-        self.scenery = Scenery(job.models, job.settings, job.segments, job.wishes(), job.travel,
+        self.scenery = Scenery(job.models, job.settings, job.segments, job.wishes(), job.masks, job.travel,
                                job.height, job.width) if job.init == "nearest" else None
         self.frame = 0
         self.step_in_frame = 0
@@ -202,15 +202,13 @@ class Painter:
         """Losses by name, their slopes on the canvas's parameters (scaled, in float16).
 
         The slope is gathered on the picture first, place by place and judge by judge, and goes through the
-        decoder once for each place that prompts are bound to. There it is masked again, on the latent: the
-        decoder lets a little of every slope into every cell, and Adam steps as far after a little.
+        decoder once for each place that prompts are bound to.
         """
         scale = self._scaler.scale(torch.ones((), device=self.canvas.device))  # 1 unless in float16
         self._optimiser.zero_grad(set_to_none=True)
         latent = self.canvas.latent()
-        cells = latent.detach().requires_grad_()
         with self._narrow():
-            image = self.canvas.show(cells).float()
+            image = self.canvas.show(latent).float()
         losses: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.canvas.device))
         for where, wishes in self._by_place(moment, now).items():
             seen = image.detach().requires_grad_()
@@ -220,8 +218,7 @@ class Painter:
                     losses[name] = losses[name] + loss
             if where == EVERYWHERE:
                 losses |= self._backward(self._of_the_picture(seen, now), scale)
-            self._to_the_latent(seen, image, cells, where)
-        latent.backward(cells.grad)
+            self._to_the_canvas(seen, image, latent, where)
         losses |= self._backward(self._of_the_latent(now), scale)
         self._shown_if_first(image)
         return dict(losses)
@@ -236,16 +233,24 @@ class Painter:
                 places[where].append((judge, [prompt for prompt in prompts if prompt.where == where]))
         return places
 
-    def _to_the_latent(self, seen: Tensor, image: Tensor, cells: Tensor, where: Where) -> None:
-        """Carry the slope on the picture back to the latent, as far as the place's mask lets it."""
+    def _to_the_canvas(self, seen: Tensor, image: Tensor, latent: Tensor, where: Where) -> None:
+        """Carry the slope on the picture back to the canvas's parameters, as far as the place's mask lets it.
+
+        It is masked three times, because the decoder lets a little of every slope into every cell, a coarse
+        offset reaches over many cells, and Adam steps as far after a small slope as after a large one.
+        """
         slope, mask = seen.grad, self.job.masks.of(where, image.detach())
         assert slope is not None, "every judge and every loss leaves a slope"
-        if mask is not None:
-            slope = slope * mask
-        (slope,) = torch.autograd.grad(image, cells, slope, retain_graph=True)
-        if mask is not None:
-            slope = slope * F.adaptive_avg_pool2d(mask, tuple(cells.shape[-2:]))
-        cells.grad = slope if cells.grad is None else cells.grad + slope
+        parameters = self.canvas.parameters()
+        if mask is None:
+            slopes = torch.autograd.grad(image, parameters, slope, retain_graph=True)
+        else:
+            (slope,) = torch.autograd.grad(image, latent, slope * mask, retain_graph=True)
+            slopes = torch.autograd.grad(latent, parameters, slope * shrunk(mask, latent), retain_graph=True)
+            slopes = tuple(slope * (shrunk(mask, slope) > 0.5) for slope in slopes)
+        for parameter, slope in zip(parameters, slopes, strict=True):
+            slope = slope.contiguous()  # the decoder's is laid out channels last
+            parameter.grad = slope if parameter.grad is None else parameter.grad + slope
 
     def _random(self) -> torch.Generator:
         return generator(self.job.seed, "cutouts", self.frame, self.step_in_frame)
@@ -350,6 +355,12 @@ class Painter:
         """A still, and a film's first frame, are shown while they grow."""
         if self.frame == 0:
             self._shown = image.detach()
+
+
+def shrunk(mask: Tensor, like: Tensor) -> Tensor:
+    """A mask [1, 1, H, W] at the resolution of a latent or an offset [1, D, h, w]: the mean under each cell."""
+    high, wide = like.shape[-2:]
+    return F.adaptive_avg_pool2d(mask, (high, wide))
 
 
 def total_variation(image: Tensor) -> Tensor:

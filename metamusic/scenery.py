@@ -5,15 +5,17 @@ carried from frame to frame. Zooming and encoding the whole frame again and agai
 leaves nothing but a blur after some seconds.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from metamusic.masks import Masks
 from metamusic.motion import camera, dissolve, zoom
 from metamusic.packs import Models
+from metamusic.phrases import EVERYWHERE, Where
 from metamusic.randomness import generator
 from metamusic.segments import Segment, target_at
 from metamusic.settings import RenderSettings
@@ -26,19 +28,24 @@ class Scenery:
     """What stands behind the painting at every frame, at height x width."""
 
     def __init__(self, models: Models, settings: RenderSettings, segments: list[Segment],
-                 wishes: Sequence[Tensor | None], travel: Sequence[float], height: int, width: int) -> None:
-        """wishes: what each segment asks for, [D]; travel: how far the camera has come at every frame."""
+                 wishes: Sequence[Mapping[Where, Tensor | None]], masks: Masks, travel: Sequence[float],
+                 height: int, width: int) -> None:
+        """wishes: what each segment asks for in each place [D]; travel: how far the camera has come by each frame."""
         self.settings, self.segments, self.travel = settings, segments, travel
         self.height, self.width = height, width
         self.fps = settings.fps
         self._device = models.device
-        self.choices = [bank_choice(wish, settings, models) for wish in wishes]
+        # For each segment its layers: a picture for the whole, and one for each place that has wishes of its own.
+        self.choices = [tuple((place, bank_choice(wish, settings, models)) for place, wish in layers.items()
+                              if wish is not None or place == EVERYWHERE) for layers in wishes]
+        self._masks = masks
         self._began = _run_starts(self.segments, self.choices)
         # Half of the bank is seen mirrored, another half for every seed: twice the compositions.
         self._mirrored = torch.rand(len(models.bank or ()), generator=generator(settings.seed or 0, "mirror")) < 0.5
         self._models = models
         # A handful of pictures is all that neighbouring frames need; a long film visits hundreds.
-        self._picture = lru_cache(maxsize=4)(self._load_picture)
+        self._picture = lru_cache(maxsize=4 * max(map(len, self.choices)))(self._load_picture)
+        self._mask = lru_cache(maxsize=8)(self._find_mask)
         self._pattern = lru_cache(maxsize=2)(self._draw_pattern)
         self.at = lru_cache(maxsize=2)(self._behind)  # every frame asks for its own scene and the last one's
 
@@ -58,7 +65,20 @@ class Scenery:
         return self._growth(segment, frame) / self._growth(segment, frame - 1)
 
     def _seen(self, segment: int, frame: int) -> Tensor:
-        return zoom(self._picture(self.choices[segment]), self._growth(segment, frame)).clamp(0, 1)
+        (_, whole), *layers = self.choices[segment]
+        growth = self._growth(segment, frame)
+        image = zoom(self._picture(whole), growth).clamp(0, 1)
+        for place, index in layers:
+            image = torch.lerp(image, zoom(self._picture(index), growth).clamp(0, 1), self._mask(place, whole))
+        return image
+
+    def _find_mask(self, place: Where, whole: int) -> Tensor:
+        """The mask of a place, [1, 1, H, W]; words are searched for in the picture of the whole."""
+        self._masks.forget()
+        mask = self._masks.of(place, self._picture(whole))
+        self._masks.forget()
+        assert mask is not None, "the whole picture is no layer"
+        return mask
 
     def _growth(self, segment: int, frame: int) -> float:
         return camera(self.travel[frame] - self.travel[self._began[segment]], self.settings.zoom)
@@ -76,7 +96,7 @@ class Scenery:
         return ((field - field.amin()) / (field.amax() - field.amin()).clamp_min(1e-6)).to(self._device)
 
 
-def _run_starts(segments: list[Segment], choices: list[int]) -> list[int]:
+def _run_starts(segments: list[Segment], choices: Sequence[object]) -> list[int]:
     """For each segment the frame at which its scene came up, so that the camera does not jump in it."""
     starts: list[int] = []
     for number, segment in enumerate(segments):

@@ -19,7 +19,7 @@ from metamusic.lyrics import Line, parse_lyrics, sung, within
 from metamusic.material import Material
 from metamusic.motion import fit
 from metamusic.packs import Bank
-from metamusic.phrases import PromptSpec, Where, parse_prompts, parse_seeds, parse_where
+from metamusic.phrases import EVERYWHERE, PromptSpec, Where, parse_prompts, parse_seeds, parse_where
 from metamusic.prompt import Prompt, slerp
 from metamusic.randomness import generator
 from metamusic.segments import Segment, target_at
@@ -117,11 +117,14 @@ class Targets:
         for number, share in (self.story.at(self.start_s + moment.seconds) if self.story else []):
             yield from (wish.prompt(moment, share) for wish in self.scenes[number])
 
-    def wish(self, moment: Moment, now: RenderSettings) -> Tensor | None:
-        """What a moment asks for in one vector [D]: all its prompts, weighted; None if there are none."""
-        parts = [prompt.weight * prompt.centre() for prompt in self.at(moment, now)]
-        total = torch.stack(parts).sum(0) if parts else None
-        return None if total is None or total.norm() < 1e-6 else F.normalize(total, dim=-1)
+    def wishes(self, moment: Moment, now: RenderSettings) -> dict[Where, Tensor | None]:
+        """What a moment asks for in each place, in one vector [D]: its prompts, weighted; None if there are none.
+
+        The whole picture comes first, whether or not anything is asked of it.
+        """
+        prompts = self.at(moment, now)
+        places = dict.fromkeys([EVERYWHERE, *(prompt.where for prompt in prompts)])
+        return {place: _together([prompt for prompt in prompts if prompt.where == place]) for place in places}
 
     def places(self) -> set[Where]:
         """Every part of the picture that a prompt may be bound to."""
@@ -132,6 +135,13 @@ class Targets:
         """Nothing to hear and nothing to read or to look at."""
         silent = self.hearing is None or all(key is None for key in self.hearing.keys)
         return silent and not (self.always or self.line_wishes or any(self.scenes))
+
+
+def _together(prompts: Sequence[Prompt]) -> Tensor | None:
+    if not prompts:
+        return None
+    total = torch.stack([prompt.weight * prompt.centre() for prompt in prompts]).sum(0)
+    return None if total.norm() < 1e-6 else F.normalize(total, dim=-1)
 
 
 @torch.no_grad()

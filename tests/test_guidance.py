@@ -332,7 +332,8 @@ def test_a_gradient_runs_straight_along_the_picture():
     picture = begun(STILL.changed(init="gradient", canvas="pixels", width=128, coarse_share=0))
     for colour in range(3):
         rows, columns = np.ptp(picture[..., colour], axis=0).max(), np.ptp(picture[..., colour], axis=1).max()
-        assert min(rows, columns) <= 1 < max(rows, columns)
+        assert min(rows, columns) <= 1  # and which way it runs, and how far, is the seed's
+    assert np.ptp(picture, axis=(0, 1)).max() > 20
 
 
 def test_the_pull_to_the_first_picture_holds_and_fades():
@@ -400,12 +401,13 @@ def test_a_prompt_keeps_to_its_place_on_a_vqgan_too(place, inside, outside, leve
                   MODELS, material=MATERIAL)
     one = Painter(job)
     one.begin()
+    job.canvas.project_()  # a smooth start leaves the bounds a little
     before = job.canvas.latent().detach().clone()
     for _ in range(5):
         one.step()
     change = (job.canvas.latent().detach() - before).abs().sum((0, 1)).repeat_interleave(4, 0).repeat_interleave(4, 1)
     assert change[inside].mean() > 0.1
-    assert change[outside].mean() < (1e-6 if levels == 1 else 0.3 * change[inside].mean())
+    assert change[outside].mean() <= (0 if levels == 1 else 0.2 * change[inside].mean())
 
 
 def test_two_prompts_share_the_picture():
@@ -550,3 +552,10 @@ def test_what_is_averaged_moves_with_the_camera():
                               total_variation=0, smoothing=0, zoom=0.5, steps=1, coarse_share=0)
     sharp, averaged = (frames(run(still_life.changed(latent_smoothing=share)))[-1].std() for share in (0, 0.8))
     assert averaged > 0.95 * sharp
+
+
+def test_each_place_begins_with_a_picture_of_its_own():
+    """In front of a bank, what is asked for on the left does not choose the picture of the whole."""
+    base = STILL.changed(text="sea", audio_weight=0, coarse_share=0, steps=1, canvas="pixels")
+    whole, split = begun(base), begun(base.changed(text="sea | storm @ left"))
+    assert np.array_equal(whole[:, -20:], split[:, -20:]) and np.abs(whole - split)[:, :20].mean() > 5

@@ -99,7 +99,7 @@ SQUEEZE = """
     from metamusic.settings import RenderSettings
 
     models = tiny_models()
-    settings = RenderSettings(seed=0, width=64, height=64, steps=4, cutouts=64, cutouts_at_once=64,
+    settings = RenderSettings(seed=0, width=64, height=64, steps=4, cutouts=128, cutouts_at_once=128,
                               cut_method="latest", augments=())
     def finished(settings):
         events = list(render(make_song(), settings, models))
@@ -109,7 +109,7 @@ SQUEEZE = """
     resource.setrlimit(resource.RLIMIT_AS, (used + {room} * 2**20, -1))
     events, picture = finished(settings)
     notes = [e for e in events if isinstance(e, Squeezed)]
-    few = notes[-1].cutouts_at_once if notes else 64
+    few = notes[-1].cutouts_at_once if notes else 128
     resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
     print(len(notes), few, notes[-1].note if notes else "", np.array_equal(picture, finished(
         settings.changed(cutouts_at_once=few))[1]))
@@ -119,12 +119,12 @@ SQUEEZE = """
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits a process's memory in this way")
 def test_memory_that_really_ends_in_mid_render_costs_no_render():
     """A limit on the process, not a pretence: the allocator itself refuses."""
-    code = textwrap.dedent(SQUEEZE).replace("{room}", "12")
+    code = textwrap.dedent(SQUEEZE).replace("{room}", "24")
     done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent.parent, capture_output=True,
                           text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]
     count, few, *note = done.stdout.split()
-    assert int(count) >= 1 and 1 <= int(few) < 64 and "Memory" in note and done.stdout.strip().endswith("True")
+    assert int(count) >= 1 and 1 <= int(few) < 128 and "Memory" in note and done.stdout.strip().endswith("True")
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
