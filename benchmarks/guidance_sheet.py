@@ -79,7 +79,8 @@ def rows(folder: Path) -> list[Row]:
         Row("Other beginnings", "init: where the first latent comes from.",
             [Shot(init, {"init": init, "steps": 80}) for init in ("random", "smooth", "noise", "gradient")]),
         Row("Places", "@ where: a prompt acts in a part of the picture, a mask, or where words find it.",
-            [Shot("ocean @ left | flames @ right", {"text": "ocean:2 @ left | flames:2 @ right", "audio_weight": 0.3}),
+            [Shot("ocean @ left | flames @ right", {
+                "text": "ocean:2 @ left | flames:2 @ right", "audio_weight": 0.3}),
              Shot("snow | aurora @ sky", {"text": "snow on mountains:2 | aurora:2 @ sky", "audio_weight": 0.0}),
              Shot("mask given", {}, mask),
              Shot("snow | flames @ [mask]", {"text": f"snow:2 | flames:2 @ [{mask}]", "audio_weight": 0.3})]),

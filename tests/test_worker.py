@@ -121,7 +121,7 @@ def test_a_still_from_click_to_gallery(store, ask):
     assert done.progress["step"] == done.progress["steps"] == 25 and done.progress["frame"] == 1
     assert len(done.progress["losses"]) == 25 and done.plan["device"] == "cpu"
     record = read_png(done.assets["final"].file)
-    assert studio.RenderSettings.parse(record["settings"]) == STILL and record["seed"] == 1
+    assert RenderSettings.parse(record["settings"]) == STILL and record["seed"] == 1
     assert record["song"]["digest"] == done.song.digest and record["plan"] == done.plan
     assert record["pack"] == {"name": "sketch", "digest": done.pack_digest}
     assert not (store.files.work / str(done.id)).exists() and not list(store.files.previews.iterdir())
