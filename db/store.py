@@ -39,10 +39,15 @@ class Store(Songs, Pictures, Renders, Queue, Presets):
         self.sessions.engine.dispose()
 
     def sweep(self) -> int:
-        """Remove files of yesterday that no row points at, unless something runs; returns how many."""
+        """Remove files of yesterday that no row points at, unless something runs; returns how many files.
+
+        A picture that nothing names any more loses its row first, a week after somebody brought it.
+        """
         with self.sessions.read() as session:
             if session.scalar(select(Render.id).where(Render.state == "running").limit(1)) is not None:
                 return 0
+        self.forget_pictures()
+        with self.sessions.read() as session:
             digests = (Song.digest, Picture.digest, Asset.digest)
             known = {digest for column in digests for digest in session.scalars(select(column))}
             goes_on = select(Render.id).where(Render.state != "done", Render.deleted_at.is_(None))

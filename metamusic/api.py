@@ -6,10 +6,11 @@ Settings that name files (pictures, lyrics, a story) name them from the current 
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from db import RenderRow, Store
@@ -60,11 +61,17 @@ def _settings(kind: str, values: dict[str, Any]) -> RenderSettings:
 
 
 def generate(song: str | Path, output: str | Path, settings: RenderSettings, keep: bool = True,
-             on_event: Listener | None = None, sidecar: bool = False) -> Result:
-    """Submit, render in this process, copy the result to `output`."""
+             on_event: Listener | None = None, sidecar: bool = False, settings_file: Path | None = None) -> Result:
+    """Submit, render in this process, copy the result to `output`.
+
+    settings_file: where the settings come from, if from a file; like the song and what they name, it is not written
+    over.
+    """
     from metamusic.worker import run_now
 
-    song, output = Path(song), check_output(Path(output), settings.kind)
+    song = studio.path_of(song, "The song")
+    inputs = {song: "song", **({settings_file: "settings"} if settings_file else {}), **studio.named_files(settings)}
+    output = check_output(output, settings.kind, sidecar, inputs)
     settings = studio.read_texts(settings, paths_allowed=True)
     if output.suffix.lower() in JPEG:
         check_fits_jpeg(settings)
@@ -88,20 +95,40 @@ def _with_kept_pictures(settings: RenderSettings, store: Store) -> RenderSetting
         kept.close()
 
 
-def check_output(output: Path, kind: str) -> Path:
-    """The output path as absolute; SettingsError if it cannot be written, before anything is computed."""
-    output = output.expanduser().absolute()
+def check_output(output: str | Path, kind: str, sidecar: bool = False,
+                 inputs: Mapping[Path, str] = MappingProxyType({})) -> Path:
+    """The output path as absolute; SettingsError if it or its sidecar cannot be written, before anything is computed.
+
+    inputs: files that must not be written over, and what each of them is.
+    """
+    output = studio.path_of(output, "The output").absolute()
     if output.suffix.lower() not in SUFFIXES[kind]:
-        endings = " or ".join(SUFFIXES[kind])
+        *others, last = SUFFIXES[kind]
+        endings = f"{', '.join(others)} or {last}" if others else last
         raise SettingsError(f"The output {output.name!r} does not end in {endings}.",
-                            f"A {kind} is written as {endings}; name it so.")
+                            f"A {'picture' if kind == 'image' else kind} is written as {endings}; name it so.")
     if not output.parent.is_dir():
         raise SettingsError(f"The folder {str(output.parent)!r} does not exist.", "Create it, or choose another.")
     if not os.access(output.parent, os.W_OK):
         raise SettingsError(f"Nothing can be written into {str(output.parent)!r}.", "Choose another folder.")
-    if output.is_dir():
-        raise SettingsError(f"The output {str(output)!r} is a folder.", "Name a file.")
+    _check_free(output, "output", inputs)
+    if sidecar:
+        _check_free(_sidecar_of(output), "sidecar", inputs)
     return output
+
+
+def _sidecar_of(output: Path) -> Path:
+    return output.with_suffix(".json")
+
+
+def _check_free(path: Path, called: str, inputs: Mapping[Path, str]) -> None:
+    """SettingsError for a folder, and for what would be lost if this were written."""
+    if path.is_dir():
+        raise SettingsError(f"The {called} {str(path)!r} is a folder.", "Name a file.")
+    for file, what in inputs.items():
+        if os.path.exists(path) and os.path.exists(file) and os.path.samefile(path, file):
+            raise SettingsError(f"The {called} {str(path)!r} would be written over a file it is made from ({what}).",
+                                "Give the output another name.")
 
 
 @contextmanager
@@ -122,15 +149,22 @@ def _deliver(row: RenderRow, output: Path, keep: bool, sidecar: bool) -> Result:
     if row.state != "done" or "final" not in row.assets:
         raise MetaMusicError(row.error or f"The render ended as {row.state}.", row.cure or "")
     final = row.assets["final"].file
-    try:
+    with _told(output, f"It is kept as render {row.id}." if keep else "Choose another place."):
         _copy(final, output)
-        if sidecar:
-            write_sidecar(output.with_suffix(".json"), read_record(final) or {})
-    except OSError as error:
-        raise MetaMusicError(f"{str(output)!r} could not be written: {error.strerror}.",
-                             f"It is kept as render {row.id}." if keep else "Choose another place.") from error
+    if sidecar:
+        with _told(_sidecar_of(output), f"What was painted is in {str(output)!r}, its settings inside."):
+            write_sidecar(_sidecar_of(output), read_record(final) or {})
     return Result(output, studio.settings_of(row), dict(row.scores or {}), tuple(row.notes),
                   row.id if keep else None, row.seconds or 0.0)
+
+
+@contextmanager
+def _told(path: Path, cure: str) -> Iterator[None]:
+    """What keeps a file from being written, as a MetaMusicError."""
+    try:
+        yield
+    except OSError as error:
+        raise MetaMusicError(f"{str(path)!r} could not be written: {error.strerror}.", cure) from error
 
 
 def _copy(final: Path, output: Path) -> None:

@@ -13,19 +13,31 @@ Only http and https are addresses; what is already on the disk is dropped into c
 
 import os
 import tomllib
+from collections import Counter
 from functools import lru_cache
 from importlib.resources import files as resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
 from metamusic.errors import PackError
 
 Role = Literal["vqgan", "clip", "wav2clip"]
 ROLES: tuple[Role, ...] = ("vqgan", "clip", "wav2clip")
 Address = Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$")]
+Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$")]
+RESERVED = ("sketch", "dropped")  # comes with MetaMusic; where files are put by hand
 
 
 class PublicFile(BaseModel):
@@ -38,13 +50,13 @@ class PublicFile(BaseModel):
 
     key: str
     role: Role
-    name: str = Field(pattern=r"^\w[\w.-]*$")
+    name: str = Field(pattern=r"^\w[\w.-]*$", max_length=128)
     urls: tuple[Address, ...] = Field(min_length=1)
     bytes: int = Field(0, ge=0)
     about: int = Field(0, ge=0)
     sha256: str = Field("", pattern=r"^([0-9a-f]{64})?$")
     sha256_from: str = ""
-    licence: str
+    licence: Line
     source: str = ""
 
     @model_validator(mode="after")
@@ -65,12 +77,12 @@ class PublicPack(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=64)
-    title: str
+    title: Line
     vqgan: PublicFile | None = None
     clip: PublicFile
     wav2clip: PublicFile | None = None
     clip_model: str
-    space: str
+    space: Annotated[Line, StringConstraints(pattern=r"\S")]
     config: dict[str, Any] = {}
     defaults: dict[str, Any] = {}
     card: str = ""
@@ -97,6 +109,7 @@ class PublicPack(BaseModel):
         return any(not file.bytes for file in self.files.values())
 
 
+_OURS = (".part", ".json", ".lock", ".job", ".yaml")  # what lies beside the downloads
 _LABELS: dict[Role, str] = {"vqgan": "VQGAN", "clip": "CLIP", "wav2clip": "Wav2CLIP"}
 
 
@@ -107,6 +120,17 @@ class Catalogue(BaseModel):
 
     files: dict[str, PublicFile]
     packs: dict[str, PublicPack]
+
+    @model_validator(mode="after")
+    def _distinct(self) -> "Catalogue":
+        """Files lie under their names while they are fetched: of two with the same one would pass for the other."""
+        names = Counter(file.name.lower() for file in self.files.values())
+        for name, count in names.items():
+            if count > 1 or name.endswith(_OURS):
+                raise ValueError(f"a file cannot be called {name!r}" + (", which two are" if count > 1 else ""))
+        if taken := self.packs.keys() & set(RESERVED):
+            raise ValueError(f"a pack cannot be called {taken.pop()!r}")
+        return self
 
     def pack(self, name: str) -> PublicPack:
         """The pack of that name; PackError if the catalogue has none."""
@@ -124,27 +148,46 @@ def catalogue() -> Catalogue:
 @lru_cache(maxsize=4)
 def _catalogue(named: str, _modified_ns: int) -> Catalogue:
     text = (resources("metamusic") / "catalogue.toml").read_text(encoding="utf-8")
-    values = tomllib.loads(text)
-    if named:
-        for table, entries in _toml(Path(named), "METAMUSIC_CATALOGUE").items():
-            values.setdefault(table, {}).update(entries)
+    own, further = tomllib.loads(text), _toml(Path(named), "METAMUSIC_CATALOGUE") if named else {}
     try:
-        return _built(values)
-    except (ValidationError, KeyError, TypeError, AttributeError) as error:
-        said = error.errors()[0] if isinstance(error, ValidationError) else None
-        place = ".".join(map(str, said["loc"])) if said else ""
-        reason = f"{place}: {said['msg']}" if said else f"no file {error} in it"
-        raise PackError(f"{named or 'The catalogue'} cannot be understood: {reason}.",
-                        "metamusic/catalogue.toml shows the form.") from error
+        return _built(_Tables(**own).over(_Tables(**further)))
+    except ValidationError as error:
+        reason = _first(error)
+    except KeyError as error:
+        reason = f"no file {error} in it"
+    except TypeError as error:
+        reason = str(error)
+    raise PackError(f"{named or 'The catalogue'} cannot be understood: {reason}.",
+                    "metamusic/catalogue.toml shows the form.")
 
 
-def _built(values: dict[str, Any]) -> Catalogue:
-    files = {key: PublicFile(key=key, **entry) for key, entry in values.get("files", {}).items()}
+class _Tables(BaseModel):
+    """The form of a catalogue: tables of tables, whose fields are looked at one by one."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    files: dict[str, dict[str, Any]] = {}
+    packs: dict[str, dict[str, Any]] = {}
+
+    def over(self, further: "_Tables") -> "_Tables":
+        """Both, the further one first."""
+        return _Tables(files=self.files | further.files, packs=self.packs | further.packs)
+
+
+def _first(error: ValidationError) -> str:
+    """The first thing that is wrong, and where."""
+    said = error.errors()[0]
+    place = ".".join(map(str, said["loc"]))
+    return f"{place}: {said['msg']}" if place else str(said["msg"])
+
+
+def _built(values: _Tables) -> Catalogue:
+    files = {key: PublicFile(**{**entry, "key": key}) for key, entry in values.files.items()}
     packs = {}
-    for name, entry in values.get("packs", {}).items():
-        parts = {role: files[entry[role]] for role in ROLES if role in entry}
-        rest = {key: value for key, value in entry.items() if key not in ROLES}
-        packs[name] = PublicPack(name=name, **{**rest, **parts, "card": rest.get("card", "").strip()})
+    for name, entry in values.packs.items():
+        parts: dict[str, Any] = {key: files[value] if key in ROLES else value for key, value in entry.items()}
+        parts |= {"name": name, "card": str(entry.get("card", "")).strip()}
+        packs[name] = PublicPack(**parts)
     return Catalogue(files=files, packs=packs)
 
 
@@ -168,14 +211,34 @@ def _mirrors(name: str) -> list[str]:
     named = os.environ.get("METAMUSIC_MIRRORS", "")
     if not named:
         return []
-    if "://" in named:
-        values: dict[str, Any] = {"base": [named]}
-    else:
-        values = _toml(Path(named), "METAMUSIC_MIRRORS")
-    found = [*values.get("files", {}).get(name, []),
-             *(f"{str(base).rstrip('/')}/{quote(name)}" for base in values.get("base", []))]
-    for address in found:
-        if not str(address).startswith(("http://", "https://")):
-            raise PackError(f"METAMUSIC_MIRRORS gives {address!r}, which is no http or https address.",
-                            "Drop files that are already on the disk into checkpoints/ instead.")
-    return found
+    values: dict[str, Any] = {"base": named} if "://" in named else _toml(Path(named), "METAMUSIC_MIRRORS")
+    try:
+        mirrors = _Mirrors(**values)
+    except ValidationError as error:
+        raise PackError(f"METAMUSIC_MIRRORS cannot be understood: {_first(error)}.",
+                        "It is an http or https address, or a TOML file with `base` and a table `files`; files that "
+                        "are already on the disk are dropped into checkpoints/ instead.") from error
+    return [*mirrors.files.get(name, ()), *(f"{base.rstrip('/')}/{quote(name)}" for base in mirrors.base)]
+
+
+def _several(value: object) -> object:
+    """An address may stand alone."""
+    return [value] if isinstance(value, str) else value
+
+
+def _web(value: str) -> str:
+    if not value.startswith(("http://", "https://")):
+        raise ValueError(f"{value!r} is no http or https address")
+    return value
+
+
+_Addresses = Annotated[tuple[Annotated[str, AfterValidator(_web)], ...], BeforeValidator(_several)]
+
+
+class _Mirrors(BaseModel):
+    """Places to try first: under an address all files by their names, or addresses of single files."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    base: _Addresses = ()
+    files: dict[str, _Addresses] = {}

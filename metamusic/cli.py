@@ -84,7 +84,7 @@ def image(song: SongArgument,
           settings: Settings = None, preset: Preset = None, keep: Keep = True, sidecar: Sidecar = False,
           **flags: Any) -> None:
     """Paint one picture of a song."""
-    _render(song, output, gather_settings("image", settings, preset, flags), keep, sidecar)
+    _render(song, output, gather_settings("image", settings, preset, flags), keep, sidecar, settings)
 
 
 @app.command()
@@ -94,7 +94,7 @@ def video(song: SongArgument,
           settings: Settings = None, preset: Preset = None, keep: Keep = True, sidecar: Sidecar = False,
           **flags: Any) -> None:
     """Paint a music video of a song, with its sound."""
-    _render(song, output, gather_settings("video", settings, preset, flags), keep, sidecar)
+    _render(song, output, gather_settings("video", settings, preset, flags), keep, sidecar, settings)
 
 
 def gather_settings(kind: str, file: Path | None, preset: str | None, flags: dict[str, Any]) -> RenderSettings:
@@ -121,11 +121,12 @@ def _preset(name: str) -> dict[str, Any]:
     return known[name].model_dump(exclude_unset=True)
 
 
-def _render(song: Path, output: Path, settings: RenderSettings, keep: bool, sidecar: bool) -> None:
+def _render(song: Path, output: Path, settings: RenderSettings, keep: bool, sidecar: bool,
+            settings_file: Path | None) -> None:
     from metamusic import api
 
     with ProgressBar() as bar:
-        result = api.generate(song, output, settings, keep, bar, sidecar)
+        result = api.generate(song, output, settings, keep, bar, sidecar, settings_file)
     for note in result.notes:
         complain.print(f"note: {note}", markup=False)
     kept = f", kept as render {result.render_id}" if result.render_id else ""

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from metamusic.errors import MetaMusicError, PackError
+from metamusic.errors import PackError
 
 if TYPE_CHECKING:
     from metamusic.shelf import ShelfItem
@@ -19,22 +19,16 @@ app = typer.Typer(name="packs", add_completion=False, rich_markup_mode=None, inv
                   help="The packs of weights: what is here, and how others come here.")
 _terminal = Console(stderr=True, highlight=False, soft_wrap=True)
 
+USUAL_CLIP = "ViT-B-32-quickgelu"
+
 Name = Annotated[str, typer.Argument(help="The pack's name, as `packs list` gives it.")]
 
 
 @app.callback()
 def packs(context: typer.Context) -> None:
-    """List the packs in checkpoints/ and whether they are whole."""
-    if context.invoked_subcommand is not None:
-        return
-    from metamusic.packs import available, check
-
-    for info in available():
-        try:
-            state = f"ready, space {check(info.name).space}"
-        except MetaMusicError as error:
-            state = str(error)
-        print(f"{info.name}\t{state}")
+    """Without a command: `list`."""
+    if context.invoked_subcommand is None:
+        list_packs(as_json=False)
 
 
 @app.command("list")
@@ -120,7 +114,8 @@ def import_(
     vqgan: Annotated[Path | None, typer.Option(help="The VQGAN's checkpoint (.ckpt).")] = None,
     clip: Annotated[Path | None, typer.Option(help="The CLIP.")] = None,
     wav2clip: Annotated[Path | None, typer.Option(help="The audio encoder that was made for that CLIP.")] = None,
-    clip_model: Annotated[str, typer.Option(help="Which CLIP it is, as open_clip calls it.")] = "ViT-B-32-quickgelu",
+    clip_model: Annotated[str, typer.Option(help="Which CLIP it is, as open_clip calls it; by default "
+                                                 f"{USUAL_CLIP}.")] = "",
     space: Annotated[str, typer.Option(help="The space they share, by default that of the CLIP.")] = "",
     title: Annotated[str, typer.Option(help="What pages call it.")] = "",
     licence: Annotated[str, typer.Option(help="Under which licence you have it.")] = "",
@@ -130,16 +125,35 @@ def import_(
         raise PackError("`packs import` takes either a path, or --name with the files of a new pack.",
                         "See `python -m metamusic packs import --help`.")
     if path is not None:
-        from metamusic import shelf
-
-        brought = shelf.bring([path], chosen=chosen)
-        for sentence in brought.said:
-            print(sentence)
-        if brought.refused:
-            raise PackError(" ".join(brought.refused))
+        _refuse_beside("a path", {"--vqgan-config": vqgan_config, "--vqgan": vqgan, "--clip": clip, "--title": title,
+                                  "--wav2clip": wav2clip, "--clip-model": clip_model, "--space": space,
+                                  "--licence": licence})
+        _bring(path, chosen)
         return
     from metamusic.conversion import UNKNOWN_LICENCE, import_pack
 
+    _refuse_beside("--name", {"--as": chosen})
     info = import_pack(name, vqgan_config=vqgan_config, vqgan=vqgan, clip=clip, wav2clip=wav2clip,
-                       clip_model=clip_model, space=space or None, title=title, licence=licence or UNKNOWN_LICENCE)
+                       clip_model=clip_model or USUAL_CLIP, space=space or None, title=title,
+                       licence=licence or UNKNOWN_LICENCE)
     print(f"{info.name} is ready, space {info.space}.")
+
+
+def _refuse_beside(what: str, options: dict[str, Path | str | None]) -> None:
+    """PackError for options that would do nothing beside another."""
+    if given := [option for option, value in options.items() if value]:
+        raise PackError(f"{', '.join(given)} would do nothing beside {what}.",
+                        "A path is recognised by its content; --name makes a pack of the files named with it.")
+
+
+def _bring(path: Path, chosen: str) -> None:
+    from metamusic import shelf
+
+    brought = shelf.bring([path], chosen=chosen)
+    for sentence in brought.said:
+        print(sentence)
+    if brought.undecided:
+        _terminal.print(f"To say which it is: {' or '.join(f'--as {name}' for name in brought.undecided)}.",
+                        markup=False)
+    if brought.refused:
+        raise PackError(" ".join(brought.refused))

@@ -9,12 +9,14 @@ import re
 import shutil
 import tempfile
 import time
+import unicodedata
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from metamusic.catalogue import RESERVED, catalogue
 from metamusic.errors import DiskFullError, PackError
 from metamusic.packs import (
     LEAVING,
@@ -22,7 +24,9 @@ from metamusic.packs import (
     PackInfo,
     Role,
     check,
+    check_place,
     checkpoints,
+    make_folder,
     sha256_of,
     write_manifest,
     write_tensors,
@@ -60,7 +64,7 @@ def import_pack(name: str, *, vqgan_config: Path | None = None, vqgan: Path | No
                 clip: Path | None = None, wav2clip: Path | None = None,
                 clip_model: str = "ViT-B-32-quickgelu", space: str | None = None, title: str = "",
                 licence: str = UNKNOWN_LICENCE, defaults: Mapping[str, Any] | None = None,
-                card: str = "") -> PackInfo:
+                card: str = "", listed: bool = False) -> PackInfo:
     """Make a pack of weights that others published, in any of the formats of `metamusic.weights`.
 
     vqgan and its configuration (.yaml): without the configuration, the shape is read off the weights;
@@ -68,16 +72,21 @@ def import_pack(name: str, *, vqgan_config: Path | None = None, vqgan: Path | No
     open_clip's models, with the name of its published weights after a stroke where that matters
     (`ViT-B-32/laion2b_s34b_b79k`). wav2clip: an audio tower that was trained for this very CLIP; that it
     was, only the person who imports it knows. space: what pictures, words and sound are compared in,
-    by default that of `clip_model`.
+    by default that of `clip_model`. listed: these are the catalogue's own weights; anybody else's cannot
+    have a name of the catalogue, under which they would pass for them.
 
     Everything is checked before the first byte is written, weights keep their precision, and the pack
     appears whole or not at all. Raises PackError for a name that is taken or impossible, for files that
-    are not what they were given as or do not fit each other, DiskFullError with the room it needs,
-    SettingsError for defaults that do not exist.
+    are not what they were given as or do not fit each other or change meanwhile, DiskFullError with the room
+    it needs, StoreError for a folder of packs that cannot be used, SettingsError for defaults that do not exist.
     """
+    _check_name(name, listed)
     _check_free(name)
+    _check_lines(title=title, space=space or "", licence=licence)
     RenderSettings.parse({**(defaults or {}), "pack": name})
-    wanted = _wanted(clip_model, space, {"vqgan": vqgan, "clip": clip, "audio": wav2clip}, vqgan_config)
+    given: dict[Role, Path | None] = {"vqgan": vqgan, "clip": clip, "audio": wav2clip}
+    stamps = {role: _stamp(Path(path)) for role, path in given.items() if path is not None}
+    wanted = _wanted(clip_model, space, given, vqgan_config)
     _check_room(wanted.bytes)
     with _arriving(name) as folder:
         files = {role: write_tensors(folder, role, tensors, wanted.perceptor.space, keep_precision=True)
@@ -86,17 +95,33 @@ def import_pack(name: str, *, vqgan_config: Path | None = None, vqgan: Path | No
                         licence=licence or UNKNOWN_LICENCE, card=card,
                         files=files, vqgan=wanted.vqgan.to_dict() if wanted.vqgan else None,
                         perceptor=wanted.perceptor.to_dict(), defaults=dict(defaults or {}),
-                        asserted=_asserted(wanted, clip_model, vqgan_config))
+                        asserted=_asserted(wanted, clip_model, vqgan_config, stamps))
         write_manifest(folder, info)
     return check(name)
 
 
-def _check_free(name: str) -> None:
+def _check_name(name: str, listed: bool) -> None:
     if not re.fullmatch(PACK_NAME, name) or len(name) > 64:
         raise PackError(f"A pack cannot be called {name!r}.",
                         "Take up to 64 small letters, digits, dots, dashes and underscores.")
+    if name in RESERVED or not listed and name in catalogue().packs:
+        raise PackError(f"The name {name!r} is taken: it means a pack that is not yours to make.",
+                        "Take another name.")
+
+
+def _check_free(name: str) -> None:
+    check_place(name)
     if (checkpoints() / name).exists():
         raise PackError(f"There is a pack {name!r} already.", "Take another name, or remove that pack first.")
+
+
+def _check_lines(**lines: str) -> None:
+    """What people say of a pack is one line each, of characters that can be shown and written."""
+    for what, line in lines.items():
+        if odd := [letter for letter in line if unicodedata.category(letter) in ("Cc", "Cs")]:
+            raise PackError(f"The {what} has a character that cannot be shown: {ascii(odd[0])}.", "Leave it out.")
+        if line and not line.strip():
+            raise PackError(f"The {what} is blank.", "Leave it away, or say something.")
 
 
 def _wanted(clip_model: str, space: str | None, given: dict[Role, Path | None],
@@ -166,11 +191,13 @@ def _naming(path: Path, role: str = "") -> Iterator[None]:
         yield
     except PackError as error:
         raise PackError(f"{path} cannot be used{role}. {error.message}", error.cure) from error
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise PackError(f"{path} cannot be used{role}: its weights have odd shapes ({error}).",
+                        "Fetch the file again from where it was published.") from error
 
 
 def _check_room(need: int) -> None:
-    folder = checkpoints()
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = make_folder(checkpoints())
     free = shutil.disk_usage(folder).free
     if free < need + SPARE:
         raise DiskFullError(f"The pack needs {(need + SPARE) / 1e9:.2f} GB in {folder}, and {free / 1e9:.2f} GB "
@@ -202,20 +229,41 @@ def _arriving(name: str) -> Iterator[Path]:
 def _sweep() -> None:
     """Clears away what an import or a removal left that was killed; either takes minutes at most."""
     for folder in [*checkpoints().glob(f"{_ARRIVING}*"), *checkpoints().glob(f"{LEAVING}*")]:
-        if time.time() - folder.stat().st_mtime > LEFT_BEHIND_S:
-            shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):  # another process may sweep as well
+            if time.time() - folder.stat().st_mtime > LEFT_BEHIND_S:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
-def _asserted(wanted: _Wanted, clip_model: str, vqgan_config: Path | None) -> dict[str, Any]:
+_Stamp = tuple[int, int, int]
+
+
+def _stamp(path: Path) -> _Stamp | None:
+    """By what a file that changed is told; None if there is none, which its reader says in words."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def _readable(name: str) -> str:
+    """A file's name as text: on the disk it may be bytes in any encoding."""
+    return name.encode("utf-8", "replace").decode()
+
+
+def _asserted(wanted: _Wanted, clip_model: str, vqgan_config: Path | None,
+              stamps: "Mapping[Role, _Stamp | None]") -> dict[str, Any]:
     """What only the person who imports can know, and the files by which it can be asked again."""
     said: dict[str, Any] = {"clip": clip_model}
     if wanted.perceptor.audio:
         said["audio_made_for"] = wanted.perceptor.space
     if wanted.vqgan:
-        said["vqgan_config"] = Path(vqgan_config).name if vqgan_config else "read off the weights"
+        said["vqgan_config"] = _readable(Path(vqgan_config).name) if vqgan_config else "read off the weights"
     said["sources"] = {}
     for role, path in wanted.sources.items():
         status = path.stat()
-        said["sources"][role] = {"file": path.name, "bytes": status.st_size,
-                                 "sha256": sha256_of(path, status.st_mtime_ns, status.st_size)}
+        digest = sha256_of(path, status.st_mtime_ns, status.st_size)
+        if _stamp(path) != stamps[role]:
+            raise PackError(f"{path} was changed while it was read.", "Try again when it is whole.")
+        said["sources"][role] = {"file": _readable(path.name), "bytes": status.st_size, "sha256": digest}
     return said

@@ -29,6 +29,7 @@ from filelock import FileLock, Timeout
 import metamusic
 from metamusic.catalogue import PublicFile, addresses
 from metamusic.errors import DiskFullError, PackError
+from metamusic.packs import make_folder
 
 if TYPE_CHECKING:
     from requests import Response
@@ -44,7 +45,8 @@ TELL_S = 0.1  # between two reports of how far it is
 SPARE = 100_000_000  # bytes that stay free on the disk
 HASHES = "hashes.json"
 AGENT = f"MetaMusic/{metamusic.__version__} (python-requests)"
-_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_NUMBER = re.compile(r"[0-9]{1,18}")  # isdigit() knows digits that int() does not, and thousands of them
+_RANGE = re.compile(rf"bytes ({_NUMBER.pattern})-({_NUMBER.pattern})/({_NUMBER.pattern}|\*)")
 
 
 class Stopped(Exception):
@@ -69,12 +71,20 @@ def download(file: PublicFile, folder: Path, *, on_progress: Callable[[Progress]
     Raises Stopped once `stopped()` is true, DiskFullError where it would not fit, and PackError naming what
     each address gave instead of the file.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with _alone(folder / f"{file.name}.lock", stopped):
         whole = folder / file.name
-        if not whole.is_file():
+        if not whole.is_file() or not _is_right(file, folder, stopped):
+            whole.unlink(missing_ok=True)
             _fetch(file, folder, on_progress, stopped)
         return whole
+
+
+def _is_right(file: PublicFile, folder: Path, stopped: Callable[[], bool]) -> bool:
+    """Whether what lies there under a file's name is it, as far as anybody knows what it should be."""
+    whole, known = folder / file.name, stated_sha256(file, folder)
+    fits = _misfit(file, whole.stat().st_size) is None
+    return fits and (not known or sha256_of(whole, stopped) == known)
 
 
 @contextmanager
@@ -118,8 +128,9 @@ def _in_order(file: PublicFile, folder: Path) -> list[str]:
 
 
 def _by_hand(file: PublicFile) -> str:
-    return (f"Try again later, or fetch {file.name} elsewhere (it is described at {file.source}) and drop it into "
-            "checkpoints/; it is recognised by its content.")
+    where = f" (it is described at {file.source})" if file.source else ""
+    return (f"Try again later, or fetch {file.name} elsewhere{where} and drop it into checkpoints/; it is recognised "
+            "by its content.")
 
 
 # -- what has come so far --------------------------------------------------------------------------------
@@ -200,6 +211,10 @@ class _Refused(Exception):
     """This address does not give the file; the next one may."""
 
 
+class _TooMuch(_Refused):
+    """More comes than the file can have: what has come of it is worth nothing."""
+
+
 class _Again(Exception):
     """It may go better in a while; `wait` seconds if the server said how long."""
 
@@ -259,6 +274,9 @@ def _request(job: _Try) -> bool:
             if _opened(job, response):
                 return _receive(job, response)
             return True
+    except _TooMuch:
+        job.part.forget()
+        raise
     except requests.exceptions.InvalidSchema as error:
         raise _Refused(f"it leads to what is no web address ({error})") from error
     except requests.exceptions.RequestException as error:
@@ -311,7 +329,7 @@ def _opened(job: _Try, response: "Response") -> bool:
 
 def _unwell(status: int, retry_after: str | None) -> Exception:
     if status in (408, 425, 429) or status >= 500:
-        wait = float(retry_after) if retry_after and retry_after.isdigit() else None
+        wait = float(retry_after) if retry_after and _NUMBER.fullmatch(retry_after) else None
         if wait is not None and wait > LONGEST_WAIT_S:
             return _Refused(f"it answers {status} and asks to wait {wait:.0f} s")
         return _Again(f"it answers {status}", wait)
@@ -332,8 +350,8 @@ def _check_range(job: _Try, response: "Response") -> None:
     """The piece begins where ours ends, and is of the same file."""
     part, came = job.part, response.headers.get("Content-Range", "")
     match = _RANGE.fullmatch(came)
-    etag = response.headers.get("ETag", "")
-    same = not part.etag or not etag or etag == part.etag
+    etag, modified = response.headers.get("ETag", ""), response.headers.get("Last-Modified", "")
+    same = _same_file(part, etag, modified)
     total = 0 if match is None or match[3] == "*" else int(match[3])
     if match is None or int(match[1]) != part.size or not same or (total and part.total not in (0, total)):
         wanted = part.size
@@ -342,8 +360,15 @@ def _check_range(job: _Try, response: "Response") -> None:
     if total:
         _check_size(job, total)
         part.total = total
-    part.etag = part.etag or etag
+    part.etag, part.modified = part.etag or etag, part.modified or modified
     part.note()
+
+
+def _same_file(part: _Part, etag: str, modified: str) -> bool:
+    """Whether nothing says that a piece is of another file: strong ETags settle it, otherwise the dates."""
+    if part.etag and etag and (part.etag != etag or not etag.startswith("W/")):
+        return part.etag == etag
+    return not (part.modified and modified) or part.modified == modified
 
 
 def _check_kind(kind: str) -> None:
@@ -353,32 +378,37 @@ def _check_kind(kind: str) -> None:
 
 def _length(response: "Response") -> int:
     length = response.headers.get("Content-Length", "")
-    return int(length) if length.isdigit() else 0
+    return int(length) if _NUMBER.fullmatch(length) else 0
 
 
 def _check_size(job: _Try, total: int) -> None:
     """The size that is stated, or about it; _Refused otherwise."""
-    exact, about = job.file.bytes, job.file.about
-    if exact and total and total != exact:
-        raise _Refused(f"it has {total:,} bytes instead of {exact:,}")
-    if not exact and total and not about // 2 <= total <= about * 2:
-        raise _Refused(f"it has {total:,} bytes, not about {about:,}")
+    if total and (misfit := _misfit(job.file, total)):
+        raise _Refused(misfit)
+
+
+def _misfit(file: PublicFile, size: int) -> str | None:
+    """Why a file cannot have that size; None if it can."""
+    if file.bytes:
+        return None if size == file.bytes else f"it has {size:,} bytes instead of {file.bytes:,}"
+    return None if file.about // 2 <= size <= file.about * 2 else f"it has {size:,} bytes, not about {file.about:,}"
 
 
 def _receive(job: _Try, response: "Response") -> bool:
     """Write the body behind what is there; whether the file has its whole length now."""
     started = told = time.monotonic()
     first = done = job.part.size
+    most = job.file.bytes or job.file.about * 2
     with job.part.path.open("ab") as out:
         for piece in _pieces(response):
             if done == 0:
                 _check_beginning(piece)
+            done += len(piece)
+            if done > most:
+                raise _TooMuch(f"it sends more than {most:,} bytes")
             with _disk_words(job.part.path):
                 out.write(piece)
                 out.flush()
-            done += len(piece)
-            if job.file.bytes and done > job.file.bytes:
-                raise _Refused(f"it sends more than {job.file.bytes:,} bytes")
             now, total = time.monotonic(), job.part.total or job.file.size
             if now - told >= TELL_S or done >= total:
                 told = now
@@ -499,7 +529,7 @@ def _hashes(folder: Path) -> dict[str, dict[str, str]]:
 
 def ensure_room(folder: Path, needed: int) -> None:
     """DiskFullError if `needed` bytes and some to spare do not fit beside what is there."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     free = shutil.disk_usage(folder).free
     if needed > 0 and free < needed + SPARE:
         raise DiskFullError(f"{needed / 1e9:.1f} GB are needed in {folder}, and {free / 1e9:.1f} GB are free.",

@@ -137,6 +137,13 @@ def within(lines: Sequence[Line], start_s: float, end_s: float) -> tuple[Line, .
     return tuple(line for line in lines if line.start_s < end_s and line.end_s > start_s)
 
 
+def ends_by_itself(lines: Sequence[Line], index: int) -> bool:
+    """Does a line end as one that does not say when it ends: with the next one, at most 8 s after its start?"""
+    line = lines[index]
+    by_itself = min([line.start_s + LONGEST_LINE_S, *(one.start_s for one in lines if one.start_s > line.start_s)])
+    return abs(line.end_s - by_itself) < 0.005
+
+
 def ramp(distance: float, half: float) -> float:
     """0 before a border, 1 after it, linear within `half` seconds on both sides; distance: seconds after it."""
     if half <= 0:

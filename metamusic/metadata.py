@@ -31,6 +31,7 @@ _PACKED = "metamusic:zlib:"
 _ASCII = b"ASCII\0\0\0"  # how EXIF says in which letters a comment is written
 _LARGEST_COMMENT = 65_000  # bytes; a JPEG's segment ends at 65,533, and EXIF has other entries
 _LARGEST_RECORD = 50_000_000  # characters; what unpacks to more is not ours
+_NO_PICTURE = (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError)
 _ANY_FILE = ("Name a JSON file, as `python -m metamusic settings` prints it, or a picture or film that MetaMusic "
              "has made.")
 
@@ -102,14 +103,13 @@ def read_png(path: Path | str) -> dict[str, Any] | None:
     Raises SettingsError if there is no such file, if it is no picture, or if the record is damaged.
     """
     try:
-        with Image.open(path, formats=("PNG",)) as image:
+        with quiet(), Image.open(path, formats=("PNG",)) as image:
             image.load()  # the text may stand behind the pixels
             return _decode(image.info.get(KEY), path)
     except FileNotFoundError:
         raise _missing(path) from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise SettingsError(f"{Path(path).name!r} is not a PNG that can be read.",
-                            "Choose a picture that MetaMusic has made.") from error
+    except _NO_PICTURE as error:
+        raise _unreadable(path, "PNG", error) from error
 
 
 def read_jpeg(path: Path | str) -> dict[str, Any] | None:
@@ -123,9 +123,8 @@ def read_jpeg(path: Path | str) -> dict[str, Any] | None:
             comment = _user_comment(image)
     except FileNotFoundError:
         raise _missing(path) from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise SettingsError(f"{Path(path).name!r} is not a JPEG that can be read.",
-                            "Choose a picture that MetaMusic has made.") from error
+    except _NO_PICTURE as error:
+        raise _unreadable(path, "JPEG", error) from error
     if comment is None and any(mark in raw for mark in (_PACKED.encode(), b'{"made by":"MetaMusic')):
         raise _damaged(path, "the EXIF around it cannot be read")
     return _decode(comment, path)
@@ -184,11 +183,15 @@ def _json_text(path: Path) -> str | None:
     try:
         with path.open("rb") as file:
             content = file.read(LARGEST_FILE + 1)
-    except OSError as error:
-        reason = "there is no such file" if isinstance(error, FileNotFoundError) else error.strerror
+    except (OSError, ValueError) as error:  # ValueError: a name with a null byte
+        reason = "there is no such file" if isinstance(error, FileNotFoundError) else \
+            getattr(error, "strerror", None) or str(error)
         raise SettingsError(f"The settings file {str(path)!r} cannot be read: {reason}.", _ANY_FILE) from error
     if suffix_of(content[:64] or b"-"):
         return None
+    if len(content) > LARGEST_FILE:
+        raise SettingsError(f"The settings file {path.name!r} is larger than {LARGEST_FILE // 1_000_000} MB.",
+                            _ANY_FILE)
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -198,7 +201,7 @@ def _json_text(path: Path) -> str | None:
 def _object(text: str, path: Path) -> dict[str, Any]:
     try:
         values = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: no JSON, or a number of thousands of digits
         raise SettingsError(f"The settings file {path.name!r} is not valid JSON: {error}.", _ANY_FILE) from error
     if not isinstance(values, dict):
         raise SettingsError(f"The settings in {path.name!r} must be a JSON object, not a "
@@ -230,7 +233,7 @@ def _decode(text: Any, path: Path | str) -> dict[str, Any] | None:
         return None
     try:
         record = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise _damaged(path, error) from error
     return record
 
@@ -250,6 +253,12 @@ def _unpack(packed: str, path: Path | str) -> str:
 def _damaged(path: Path | str, reason: object) -> SettingsError:
     return SettingsError(f"The record in {Path(path).name!r} is damaged: {reason}.",
                          "Use the original file; a copy may have been cut or edited.")
+
+
+def _unreadable(path: Path | str, kind: str, error: Exception) -> SettingsError:
+    fault = "has more pixels than any picture of ours" if isinstance(error, Image.DecompressionBombError) \
+        else f"is not a {kind} that can be read"
+    return SettingsError(f"{Path(path).name!r} {fault}.", "Choose a picture that MetaMusic has made.")
 
 
 def _missing(path: Path | str) -> SettingsError:

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from metamusic.errors import PackError, SettingsError
+from metamusic.errors import PackError, SettingsError, StoreError
 from metamusic.settings import CHECKOUT, RenderSettings
 from metamusic.weights import sizes
 
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from metamusic.perceptor import Perceptor, PerceptorConfig
     from metamusic.vqgan import VQGAN, VQGANConfig
 
-__all__ = ["Bank", "Models", "PackFile", "PackInfo", "available", "check", "checkpoints", "load",
-           "memory_need", "remove_pack", "sha256_of", "write_manifest", "write_pack", "write_tensors"]
+__all__ = ["Bank", "Models", "PackFile", "PackInfo", "available", "check", "check_place", "checkpoints", "load",
+           "make_folder", "memory_need", "remove_pack", "sha256_of", "write_manifest", "write_pack", "write_tensors"]
 
 _log = logging.getLogger(__name__)
 
@@ -56,6 +56,18 @@ def checkpoints() -> Path:
     """The folder of all packs: METAMUSIC_CHECKPOINTS, or checkpoints/ in the checkout."""
     named = os.environ.get("METAMUSIC_CHECKPOINTS")
     return Path(named).expanduser().resolve() if named else CHECKOUT / "checkpoints"
+
+
+def make_folder(folder: Path) -> Path:
+    """Make a folder among the packs if need be; StoreError where that cannot be, or nothing can be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError("nothing may be written there")
+    except OSError as error:
+        raise StoreError(f"The folder {folder} cannot be used: {error.strerror or error}.",
+                         "Set METAMUSIC_CHECKPOINTS to a folder that you may write to.") from error
+    return folder
 
 
 # -- the manifest -------------------------------------------------------------------------------------
@@ -137,6 +149,16 @@ def _names() -> list[str]:
     """Folders with a manifest; what begins with a dot is on its way in or out."""
     folders = (manifest.parent.name for manifest in checkpoints().glob(f"*/{MANIFEST}"))
     return sorted(name for name in folders if not name.startswith("."))
+
+
+def check_place(name: str) -> None:
+    """PackError where what lies in a pack's place is no pack, so that it can be neither used nor replaced."""
+    place = checkpoints() / name
+    if not os.path.lexists(place) or name in _names():
+        return
+    what = "folder" if place.is_dir() else "file" if place.exists() else "link that leads nowhere"
+    raise PackError(f"There is a {what} {place}, which is no pack: it has no {MANIFEST}.",
+                    "Move it away, or take another name.")
 
 
 def check(name: str) -> PackInfo:
@@ -455,7 +477,8 @@ def remove_pack(name: str) -> None:
     if name == "sketch":
         raise PackError("The pack 'sketch' comes with MetaMusic and stays.", "Remove another pack.")
     if name not in _names():
-        _read_manifest(name if re.fullmatch(PACK_NAME, name) else "")
+        if re.fullmatch(PACK_NAME, name):
+            check_place(name)
         raise PackError(f"There is no pack {name!r} in {checkpoints()}.", "See `python -m metamusic packs`.")
     folder = checkpoints() / name
     if folder.is_symlink():

@@ -47,8 +47,9 @@ class ClipConfig:
     """A CLIP as open_clip configures it.
 
     `vision` and `text` hold the fields of open_clip's CLIPVisionCfg and CLIPTextCfg; `quick_gelu` is
-    needed by the weights that OpenAI published. `model` names one of open_clip's architectures instead,
-    and the three are then left empty (see `clip_config`).
+    needed by the weights that OpenAI published. `model` names one of open_clip's architectures instead:
+    the other two are then left empty, and `quick_gelu` asks for it where the architecture does not itself
+    (see `clip_config`).
     """
 
     embed_dim: int
@@ -119,7 +120,9 @@ def _tupled(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 OPENAI_SPACE = "openai/ViT-B-32"
-OPENAI_MODEL = "ViT-B-32-quickgelu"  # what open_clip calls the network of that space
+# What open_clip calls the network of that space; its plain ViT-B-32 has another activation.
+OPENAI_MODEL = "ViT-B-32-quickgelu"
+OPENAI_NAMES = (OPENAI_MODEL, f"{OPENAI_MODEL}/openai", "ViT-B-32/openai")
 OPENAI_VIT_B32 = ClipConfig(
     embed_dim=512, quick_gelu=True,
     vision={"image_size": 224, "layers": 12, "width": 768, "patch_size": 32},
@@ -130,22 +133,24 @@ WAV2CLIP = PerceptorConfig(space=OPENAI_SPACE, clip=OPENAI_VIT_B32, audio=AudioC
 def clip_config(model: str) -> ClipConfig:
     """The CLIP that open_clip calls by this name, such as `ViT-L-14` or `ViT-L-14/laion2b_s32b_b82k`.
 
-    After the stroke stands open_clip's name of the published weights. It is needed only where those of
-    one architecture were trained on pictures prepared differently. Raises PackError with the reason
-    where open_clip has no such model, or where it cannot be used without a download.
+    After the stroke stands open_clip's name of the published weights. It is needed where those of one
+    architecture were trained on pictures prepared differently, or with OpenAI's activation (QuickGELU) in
+    an architecture that has another by itself. Raises PackError with the reason where open_clip has no
+    such model, or where it cannot be used without a download.
     """
-    name, _, tag = model.partition("/")
-    if name == OPENAI_MODEL and tag in ("", "openai"):
+    if model in OPENAI_NAMES:
         return OPENAI_VIT_B32
+    name, _, tag = model.partition("/")
     known = _architecture(name)
     mean, std = _preparation(name, tag)
-    return ClipConfig(embed_dim=known["embed_dim"], mean=mean, std=std, model=name)
+    quick = bool(tag and open_clip.get_pretrained_cfg(name, tag).get("quick_gelu"))
+    return ClipConfig(embed_dim=known["embed_dim"], quick_gelu=quick and not known.get("quick_gelu"),
+                      mean=mean, std=std, model=name)
 
 
 def space_of(model: str) -> str:
     """The space that a CLIP named as for `clip_config` judges in."""
-    name, _, tag = model.partition("/")
-    return OPENAI_SPACE if name == OPENAI_MODEL and tag in ("", "openai") else f"open_clip/{model}"
+    return OPENAI_SPACE if model in OPENAI_NAMES else f"open_clip/{model}"
 
 
 def _architecture(name: str) -> dict[str, Any]:
@@ -188,6 +193,8 @@ def _clip(config: ClipConfig) -> Any:
         return CLIP(config.embed_dim, dict(config.vision), dict(config.text), quick_gelu=config.quick_gelu)
     known = _architecture(config.model)
     network = CustomTextCLIP if known.pop("custom_text", False) else CLIP
+    if config.quick_gelu:
+        known["quick_gelu"] = True
     if "timm_model_name" in known["vision_cfg"]:
         known["vision_cfg"]["timm_model_pretrained"] = False
     if known["embed_dim"] != config.embed_dim:

@@ -91,10 +91,13 @@ def parse_seeds(line: str) -> tuple[tuple[int, float], ...]:
 def parse_where(text: str) -> Where:
     """The part of the picture that the words after @ mean; "" and "everywhere" are the whole of it.
 
-    Raises SettingsError for an empty or unclosed [picture], for a `-` with nothing after it, and for words that
-    end in a number after a colon: those are a misplaced weight.
+    Raises SettingsError for an empty or unclosed [picture], for a `-` with nothing after it, for what no line can
+    say, and for words that end in a number after a colon: those are a misplaced weight.
     """
     text = text.strip()
+    if "|" in text or _AT.search(text):
+        raise SettingsError(f"The place {text!r} holds a | or a single @, which begin another prompt or place.",
+                            _WHERE_CURE)
     inverted = text.startswith("-")
     place = text.removeprefix("-").strip()
     name = _SPELLINGS.get(place.lower(), place.lower())
@@ -195,7 +198,10 @@ def _format(spec: PromptSpec) -> str:
             line = f"{spec.text}{pull}{where}"
             if _reads_as(line, spec):
                 return line
-    raise SettingsError(f"The prompt {spec!r} cannot be written as a line.",
+    parse_where(spec.where)  # a part that is wrong by itself says so
+    if spec.formula:
+        check_formula(spec.formula)
+    raise SettingsError(f"The prompt {spec.text!r} of weight {weight} cannot be written as a line.",
                         "A text may not be empty or hold a |, and a weight is a number from -10 to 10.")
 
 

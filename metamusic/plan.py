@@ -22,7 +22,7 @@ ENGINE_VERSION = "2"  # raised whenever the same settings would give other pixel
 class ExecutionPlan:
     """How a render is computed, and where; equal plans give equal pixels.
 
-    precision: of decoder, cutouts and CLIP. cutouts_at_once: how many cutouts are judged together, 0 until
+    precision: of decoder and CLIP. cutouts_at_once: how many cutouts are judged together, 0 until
     the engine has measured what fits. The reasons are for people.
     """
 

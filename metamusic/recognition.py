@@ -13,7 +13,7 @@ from typing import Any
 
 from metamusic.catalogue import PublicFile, PublicPack, Role, catalogue
 from metamusic.downloads import ensure_room, forget, record_sha256, sha256_of, stated_sha256
-from metamusic.packs import checkpoints
+from metamusic.packs import checkpoints, make_folder
 
 
 def downloads_folder() -> Path:
@@ -99,8 +99,8 @@ def _same_shape(file: PublicFile, path: Path) -> bool:
     from metamusic.vqgan import config_of
     from metamusic.weights import read_weights
 
-    shape = config_of(read_weights(path).tensors).to_dict()
-    return all(_plain(shape[key]) == _plain(value) for key, value in public.config.items()
+    shape = config_of(read_weights(path).tensors)
+    return all(_plain(getattr(shape, key, None)) == _plain(value) for key, value in public.config.items()
                if key != "attn_resolutions")
 
 
@@ -110,18 +110,18 @@ def _plain(value: Any) -> Any:
 
 def keep(found: Found, file: PublicFile) -> None:
     """The file under its published name beside the downloads; a second name of the same bytes where possible."""
-    folder = downloads_folder()
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = make_folder(downloads_folder())
+    source = found.path.resolve()  # of a link, what it leads to: copied, a relative one would lead elsewhere
     target = folder / file.name
     if not stated_sha256(file, folder):
         record_sha256(file, folder, hash_of(found.path), str(found.path))
-    if found.path.resolve() == target.resolve():
+    if source == target.resolve():
         return
     forget(file, folder)
     try:
-        os.link(found.path, target)
+        os.link(source, target)
     except OSError:
-        ensure_room(folder, found.path.stat().st_size)
+        ensure_room(folder, source.stat().st_size)
         unfinished = target.with_name(f".{target.name}.{os.getpid()}")
-        shutil.copyfile(found.path, unfinished)
+        shutil.copyfile(source, unfinished)
         unfinished.replace(target)

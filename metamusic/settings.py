@@ -191,7 +191,7 @@ class RenderSettings(BaseModel):
                                   help="Weight of the total variation, which calms speckle.")
     precision: Literal["auto", "float32", "float16", "bfloat16"] = knob(
         "auto", group="Optimisation",
-        help="Number format of decoder, cutouts and CLIP; auto is the fastest that is safe on the device.")
+        help="Number format of decoder and CLIP; auto is the fastest that is safe on the device.")
     cutouts_at_once: int = knob(0, group="Optimisation", step=1, ge=0, le=128,
                                 help="How many cutouts are judged at a time: fewer need less memory and give the "
                                      "same picture. 0: as many as fit.")
@@ -253,7 +253,7 @@ class RenderSettings(BaseModel):
         """Settings from JSON text; refuses what is not an object, unknown keys and newer versions."""
         try:
             values = json.loads(text)
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        except (ValueError, RecursionError) as error:  # ValueError: no JSON, or a number of thousands of digits
             raise SettingsError(f"The settings are not valid JSON: {error}.",
                                 "Expected one object, as `metamusic settings` prints it.") from error
         if not isinstance(values, dict):

@@ -27,7 +27,7 @@ from metamusic.catalogue import PublicFile, PublicPack, Role, catalogue
 from metamusic.conversion import import_pack
 from metamusic.downloads import Progress, Stopped, begun, download, ensure_room, forget
 from metamusic.errors import MetaMusicError, PackError
-from metamusic.packs import PackInfo, checkpoints
+from metamusic.packs import PackInfo, checkpoints, make_folder
 from metamusic.recognition import Found, downloads_folder, keep, present, recognise
 
 _log = logging.getLogger(__name__)
@@ -221,6 +221,7 @@ def fetch(name: str, *, on_progress: Callable[[Doing], object] = lambda _: None,
 
 
 def _fetched(public: PublicPack, on_progress: Callable[[Doing], object], stopped: Callable[[], bool]) -> PackInfo:
+    packs.check_place(public.name)
     on_progress(Doing("looking for files that are here", _progress(public)))
     paths = present(public, stopped)
     missing = {role: file for role, file in public.files.items() if role not in paths}
@@ -257,7 +258,7 @@ def _make(public: PublicPack, paths: dict[Role, Path]) -> PackInfo:
         info = import_pack(public.name, vqgan_config=config, vqgan=paths.get("vqgan"), clip=paths["clip"],
                            wav2clip=paths.get("wav2clip"), clip_model=public.clip_model, space=public.space,
                            title=public.title, licence=public.licence, defaults=public.defaults,
-                           card=public.card)
+                           card=public.card, listed=True)
     finally:
         if config:
             config.unlink(missing_ok=True)
@@ -282,7 +283,7 @@ def _configuration(public: PublicPack) -> Path | None:
     whole = {"model": {"target": f"taming.models.vqgan.{target}",
                        "params": {"embed_dim": width, "n_embed": codes, "ddconfig": inner}}}
     path = downloads_folder() / f"{public.name}.{os.getpid()}.yaml"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     path.write_text(json.dumps(whole), encoding="utf-8")
     return path
 
@@ -334,6 +335,7 @@ def start(name: str) -> ShelfItem:
     public = catalogue().pack(name)
     if item(name).state in ("ready", "downloading"):
         return item(name)
+    packs.check_place(name)
     _room_for(public.files.values())
     _write_job(name, {})
     running = _Running(threading.Thread(target=_run, args=(name,), name=f"fetch {name}", daemon=True),
@@ -382,7 +384,7 @@ def remove(name: str) -> None:
         pause(name)
         _end_job(name)
         _drop_files(catalogue().pack(name))
-    if not job or (checkpoints() / name).exists():
+    if not job or os.path.lexists(checkpoints() / name):
         packs.remove_pack(name)
 
 
@@ -415,7 +417,7 @@ def _read_job(name: str) -> dict[str, str] | None:
 
 
 def _write_job(name: str, values: dict[str, str]) -> None:
-    downloads_folder().mkdir(parents=True, exist_ok=True)
+    make_folder(downloads_folder())
     _job(name).write_text(json.dumps(values), encoding="utf-8")
 
 
@@ -426,7 +428,7 @@ def _end_job(name: str) -> None:
 @contextmanager
 def _alone(name: str) -> Iterator[None]:
     """This process fetches that pack, or PackError."""
-    downloads_folder().mkdir(parents=True, exist_ok=True)
+    make_folder(downloads_folder())
     lock = FileLock(downloads_folder() / f"{name}.job.lock")
     try:
         lock.acquire(timeout=1)  # whoever only looks whether it is held lets go at once
@@ -453,10 +455,14 @@ def _held(name: str) -> bool:
 
 @dataclass(frozen=True)
 class Brought:
-    """What became of files: a sentence for each, and for each pack that they completed; those that were refused."""
+    """What became of files: a sentence for each, and for each pack that they completed; those that were refused.
+
+    undecided: names (`bring`'s `chosen`) of what the files may be, where their content leaves it open.
+    """
 
     said: list[str]
     refused: list[str]
+    undecided: list[str]
 
 
 def bring(paths: Sequence[Path], *, chosen: str = "") -> Brought:
@@ -469,7 +475,7 @@ def bring(paths: Sequence[Path], *, chosen: str = "") -> Brought:
     if chosen and chosen not in catalogue().packs and chosen not in catalogue().files:
         catalogue().pack(chosen)
     files = _listed(paths)
-    said, refused, kept = [], [], []
+    said, refused, kept, undecided = [], [], [], []
     for path in files:
         try:
             found = recognise(path)
@@ -483,7 +489,11 @@ def bring(paths: Sequence[Path], *, chosen: str = "") -> Brought:
         if file:
             keep(found, file)
             kept.append(file)
-    return Brought(said + _completed(kept, chosen), refused)
+        else:
+            undecided += [one.key for one in found.files]
+    # On the disk names may be bytes in any encoding, and these sentences are shown.
+    said, refused = ([line.encode("utf-8", "replace").decode() for line in lines] for lines in (said, refused))
+    return Brought(said + _completed(kept, chosen), refused, list(dict.fromkeys(undecided)))
 
 
 def _listed(paths: Sequence[Path]) -> list[Path]:
@@ -511,10 +521,15 @@ def _sentence(found: Found, file: PublicFile | None) -> str:
         word = "" if found.certain else f"; taken as {file.name}, as you say"
         return f"{found.path.name}: {found.words}{word}."
     if not found.files:
-        return f"{found.path.name}: {found.words}; not in the catalogue. `packs import --name` makes a pack of it."
-    names = ", ".join(dict.fromkeys(f"`--as {file.key}`" for file in found.files))
+        return f"{found.path.name}: {found.words}; not in the catalogue. A pack of your own can be made of it."
+    names = " or ".join(f"{file.key} ({_packs_with(file)})" for file in found.files)
     return (f"{found.path.name}: {found.words}. Nobody states the hash of the published file, so that its shape "
-            f"proves nothing: say which it is with {names}.")
+            f"proves nothing: say whether it is {names}.")
+
+
+def _packs_with(file: PublicFile) -> str:
+    """The titles of the packs that a file belongs to."""
+    return ", ".join(pack.title for pack in catalogue().packs.values() if file in pack.files.values()) or "in no pack"
 
 
 def _completed(kept: list[PublicFile], chosen: str) -> list[str]:
@@ -529,7 +544,7 @@ def _completed(kept: list[PublicFile], chosen: str) -> list[str]:
         lacking = [file for role, file in public.files.items() if role not in present(public, lambda: False)]
         if lacking:
             names = ", ".join(f"{file.name} ({file.size / 1e6:,.0f} MB)" for file in lacking)
-            said.append(f"{public.name} still lacks {names}; `packs get {public.name}` fetches it.")
+            said.append(f"{public.name} still lacks {names}; get the pack to fetch that, or bring it as well.")
         else:
             fetch(public.name)
             said.append(f"{public.name} is ready.")

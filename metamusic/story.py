@@ -10,6 +10,7 @@ turns for ever.
 """
 
 import bisect
+import difflib
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -26,6 +27,7 @@ CHANGEABLE = ("audio_weight", "lyrics_weight", "target_weight", "previous_weight
               "cut_noise", "cut_power", "learning_rate", "total_variation", "zoom", "scene_pull", "smoothing")
 
 _TIME = re.compile(r"(\d+:\d\d(?::\d\d)?(?:\.\d+)?)(?:\s+|$)", re.ASCII)
+_CLOCKLIKE = re.compile(r"(\d+:\S*)", re.ASCII)
 _CHANGES = re.compile(r"\{([^{}]*)\}$")
 _CURE = "Write a scene as m:ss prompts {setting=value}, for example 0:45 a storm:1.5 {zoom=(0.1*bass)}."
 _ABOVE = 1e-6                         # what counts as the least value where a bound itself is excluded
@@ -132,16 +134,18 @@ def _blend(left: int, right: int, distance: float, half: float) -> list[tuple[in
 
 
 def _read(text: str) -> Iterator[Scene]:
-    for number, line in enumerate(re.split(r"\r\n|\r|\n|\^", text.removeprefix("\ufeff")), 1):
-        if line.strip():
+    lines = [line.strip() for line in re.split(r"\r\n|\r|\n|\^", text.removeprefix("\ufeff"))]
+    timed = any(map(_TIME.match, lines))
+    for number, line in enumerate(lines, 1):
+        if line:
             try:
-                yield _scene(line.strip())
+                yield _scene(line, timed)
             except SettingsError as error:
                 raise SettingsError(f"Line {number} of the story: {error.message}", error.cure) from error
 
 
-def _scene(line: str) -> Scene:
-    start_s, rest = _leading_time(line)
+def _scene(line: str, timed: bool) -> Scene:
+    start_s, rest = _leading_time(line, timed)
     found = _CHANGES.search(rest)
     changes = _changes(found[1]) if found else {}
     prompts = (rest[:found.start()] if found else rest).strip()
@@ -153,9 +157,12 @@ def _scene(line: str) -> Scene:
     return scene
 
 
-def _leading_time(line: str) -> tuple[float | None, str]:
-    """The time in front of a scene, if there is one, and the rest of the line."""
-    found = _TIME.match(line)
+def _leading_time(line: str, timed: bool) -> tuple[float | None, str]:
+    """The time in front of a scene, if there is one, and the rest of the line.
+
+    timed: another scene has a time; then digits and a colon are not the beginning of a text like "16:9 picture".
+    """
+    found = _TIME.match(line) or (_CLOCKLIKE.match(line) if timed else None)
     if found is None:
         return None, line
     seconds = read_clock(found[1])
@@ -172,8 +179,7 @@ def _changes(text: str) -> dict[str, float | str]:
             continue
         name, equals, value = (half.strip() for half in part.partition("="))
         if not equals or name not in CHANGEABLE:
-            raise SettingsError(f"{part.strip()!r} changes no setting that a scene can change.",
-                                f"Write name=value. {_changeable()}")
+            raise SettingsError(f"{part.strip()!r} changes no setting that a scene can change.", _nearest(name))
         if name in changes:
             raise SettingsError(f"{name!r} is changed twice.", "Keep one of the two.")
         changes[name] = _value(name, value)
@@ -203,13 +209,15 @@ def _value(name: str, text: str) -> float | str:
         value = math.nan
     if not low <= value <= high:
         raise SettingsError(f"{name} is {text!r}, which is not a number from {low:g} to {high:g}.",
-                            f"A formula stands in round brackets: {name}=(0.5*bass). {_changeable()}")
+                            f"A formula stands in round brackets: {name}=(0.5*bass).")
     return value
 
 
-def _changeable() -> str:
-    bounds = (f"{name} ({low:g} to {high:g})" for name, (low, high) in _bounds().items())
-    return f"A scene may change {', '.join(bounds)}."
+def _nearest(name: str) -> str:
+    """What to write instead of an unknown name."""
+    meant = difflib.get_close_matches(name, CHANGEABLE, n=1)
+    question = f"Did you mean {meant[0]}? " if meant else ""
+    return f"Write name=value. {question}A scene may change {', '.join(CHANGEABLE)}."
 
 
 def _clamp(name: str, value: float) -> float:

@@ -63,9 +63,19 @@ class VQGANConfig:
     kind: Literal["vq", "gumbel"] = "vq"
 
     def __post_init__(self) -> None:
+        """TypeError or ValueError for a shape that no VQGAN has: configurations come with weights of others."""
         # JSON knows lists only; a tuple keeps the config hashable.
         object.__setattr__(self, "ch_mult", tuple(self.ch_mult))
         object.__setattr__(self, "attn_resolutions", tuple(self.attn_resolutions))
+        for name, (low, high) in _NUMBERS.items():
+            _check_number(name, getattr(self, name), low, high)
+        for name, (fewest, most, low, high) in _LISTS.items():
+            if not fewest <= len(getattr(self, name)) <= most:
+                raise ValueError(f"{name} has {fewest} to {most} entries, not {len(getattr(self, name))}")
+            for value in getattr(self, name):
+                _check_number(f"an entry of {name}", value, low, high)
+        if self.ch % self.norm_groups:
+            raise ValueError(f"ch {self.ch} is no multiple of the {self.norm_groups} norm groups")
         if self.kind not in ("vq", "gumbel"):
             raise ValueError(f"there are VQGANs of the kinds vq and gumbel, not {self.kind}")
         if self.kind == "gumbel" and self.embed_dim != self.z_channels:
@@ -83,6 +93,19 @@ class VQGANConfig:
     def cell(self) -> int:
         """Side in px of the square that one code paints."""
         return self.unshuffle * 2 ** (len(self.ch_mult) - 1)
+
+
+# Smallest and largest value of a VQGANConfig's numbers; of its lists, lengths and then values.
+_NUMBERS = {"ch": (1, 4096), "num_res_blocks": (1, 16), "z_channels": (1, 4096), "resolution": (8, 8192),
+            "n_embed": (1, 2**20), "embed_dim": (1, 4096), "unshuffle": (1, 64), "norm_groups": (1, 4096)}
+_LISTS = {"ch_mult": (1, 8, 1, 64), "attn_resolutions": (0, 16, 1, 8192)}
+
+
+def _check_number(name: str, value: object, low: int, high: int) -> None:
+    if type(value) is not int:  # a bool counts as one elsewhere
+        raise TypeError(f"{name} is a whole number, not a {type(value).__name__}")
+    if not low <= value <= high:
+        raise ValueError(f"{name} is a number from {low} to {high}, and this one is not")
 
 
 class VQGAN(nn.Module):
@@ -256,6 +279,15 @@ def vqgan_config(path: Path) -> VQGANConfig:
     classes it names are never imported. Raises PackError naming what is missing, unknown or another
     network than taming's.
     """
+    try:
+        return _config(path)
+    except OSError as error:
+        raise PackError(f"{path} cannot be read: {error}.", "Name the configuration of a VQGAN (.yaml).") from error
+    except _UNFIT as error:
+        raise _unusable(path, " ".join(str(error).split())[:200]) from error
+
+
+def _config(path: Path) -> VQGANConfig:
     model = _part(_yaml(path).get("model"), "model", path)
     name, params = _target(model), _part(model.get("params"), "model.params", path)
     if name == "Net2NetTransformer":
@@ -267,26 +299,32 @@ def vqgan_config(path: Path) -> VQGANConfig:
     if params.get("remap") is not None:
         raise _unusable(path, "it leaves out part of its codebook (remap)")
     shape = _ddconfig(_part(params.get("ddconfig"), "ddconfig", path), path)
-    try:
-        return VQGANConfig(**shape, n_embed=int(params["n_embed"]), embed_dim=int(params["embed_dim"]),
-                           kind=_KINDS[name])
-    except KeyError as error:
-        raise _unusable(path, f"it lacks {error}") from None
-    except (TypeError, ValueError) as error:
-        raise _unusable(path, str(error)) from error
+    if missing := [each for each in ("n_embed", "embed_dim") if each not in params]:
+        raise _unusable(path, f"it lacks {missing[0]!r}")
+    return VQGANConfig(**shape, n_embed=params["n_embed"], embed_dim=params["embed_dim"], kind=_KINDS[name])
+
+
+# What reading YAML, and numbers that are none, can end with.
+_UNFIT = (yaml.YAMLError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Reads YAML without aliases, by which a few lines can stand for a thousand million values."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it has aliases (*), which no published configuration needs")
+        return super().compose_node(parent, index)
 
 
 def _yaml(path: Path) -> Mapping[str, Any]:
-    try:
-        if path.stat().st_size > LONGEST_YAML:
-            raise _unusable(path, "it is far too long")
-        return _part(yaml.safe_load(path.read_text(encoding="utf-8")), "everything", path)
-    except FileNotFoundError:
-        raise PackError(f"There is no file {path}.", "Check the name.") from None
-    except OSError as error:
-        raise PackError(f"{path} cannot be read: {error}.", "Name the configuration of a VQGAN (.yaml).") from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise _unusable(path, " ".join(str(error).split())[:200]) from error
+    if not path.exists():
+        raise PackError(f"There is no file {path}.", "Check the name.")
+    if not path.is_file():
+        raise OSError("it is no regular file")
+    if path.stat().st_size > LONGEST_YAML:
+        raise _unusable(path, "it is far too long")
+    return _part(yaml.load(path.read_text(encoding="utf-8"), _PlainLoader), "everything", path)
 
 
 def _part(value: Any, name: str, path: Path) -> Mapping[str, Any]:
@@ -296,23 +334,28 @@ def _part(value: Any, name: str, path: Path) -> Mapping[str, Any]:
 
 
 def _target(model: Mapping[str, Any]) -> str:
-    return str(model.get("target", "")).rpartition(".")[2]
+    target = model.get("target", "")
+    if not isinstance(target, str):
+        raise TypeError(f"target is a name, not a {type(target).__name__}")
+    return target.rpartition(".")[2]
 
 
 def _ddconfig(values: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """The fields of VQGANConfig among them; PackError for another network than the published ones."""
     for name, value in values.items():
         if name not in _DDCONFIG:
-            raise _unusable(path, f"ddconfig has {name!r}, which taming's networks do not know")
+            raise _unusable(path, f"ddconfig has {_short(name)}, which taming's networks do not know")
         if _DDCONFIG[name] is not None and value != _DDCONFIG[name]:
-            raise _unusable(path, f"ddconfig has {name} {value!r}; only {_DDCONFIG[name]!r} is possible")
+            raise _unusable(path, f"ddconfig has {name} {_short(value)}; only {_DDCONFIG[name]!r} is possible")
     if missing := [name for name in _NEEDED if name not in values]:
         raise _unusable(path, f"ddconfig lacks {', '.join(missing)}")
-    try:
-        return {name: (tuple(map(int, values[name])) if isinstance(values[name], list) else int(values[name]))
-                for name in _NEEDED}
-    except (TypeError, ValueError) as error:
-        raise _unusable(path, f"ddconfig: {error}") from error
+    return {name: values[name] for name in _NEEDED}
+
+
+def _short(value: object) -> str:
+    """A value as a message may quote it."""
+    plain = isinstance(value, bool | float | str) or isinstance(value, int) and abs(value) < 10**9
+    return repr(value)[:60] if plain else f"of the type {type(value).__name__}"
 
 
 def _unusable(path: Path, reason: str) -> PackError:
@@ -332,8 +375,7 @@ def config_of(state: Mapping[str, Tensor]) -> VQGANConfig:
         levels = _count(state, "encoder.down.{}.block.0.conv1.weight")
         ch, colours = state["encoder.conv_in.weight"].shape[:2]
         if colours != 3:
-            raise PackError(f"These weights are of a VQGAN for pictures of {colours} channels, not 3.",
-                            "Name the VQGAN's configuration as well, or another VQGAN.")
+            raise ValueError(f"they are for pictures of {colours} channels, not 3")
         widths = [len(state[f"encoder.down.{level}.block.0.conv1.weight"]) for level in range(levels)]
         return VQGANConfig(
             ch=ch, ch_mult=tuple(width // ch for width in widths),
@@ -342,7 +384,7 @@ def config_of(state: Mapping[str, Tensor]) -> VQGANConfig:
                                    if f"encoder.down.{level}.attn.0.q.weight" in state),
             z_channels=len(state["encoder.conv_out.weight"]), resolution=256, n_embed=entries.shape[0],
             embed_dim=entries.shape[1], kind="gumbel" if gumbel else "vq")
-    except (KeyError, ValueError, IndexError) as error:
+    except _UNFIT as error:
         raise PackError(f"These are not the weights of a VQGAN as they were published: {error}.",
                         "Name the VQGAN's configuration as well, or another VQGAN.") from error
 

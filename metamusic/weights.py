@@ -22,10 +22,12 @@ import mmap
 import pickle
 import pickletools
 import re
+import stat
 import struct
 import threading
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
@@ -61,6 +63,8 @@ _HARMLESS_SCRIPT = re.compile(
 MOST_ENTRIES = 100_000
 MOST_PICKLE = 256 * 2**20  # bytes
 MOST_CODE = 64 * 2**20  # bytes of a TorchScript archive's own text
+MOST_TUPLE = 10_000  # values in a tuple, counted all the way down
+DEEPEST, LONGEST_NAME = 64, 4096  # modules within each other, characters of a weight's name
 
 _AGAIN = "Fetch the file again from where it was published."
 _GLOBALS = threading.Lock()  # PyTorch keeps its list of allowed names per process, not per call
@@ -99,20 +103,27 @@ def read_weights(path: Path) -> Weights:
     """
     path = Path(path)
     container = _container(path)
-    try:
+    with _guarded(path):
         found, format, meta = _READERS[container](path)
+        if not found:
+            raise PackError(f"{path} holds no weights.", _AGAIN)
+        tensors, more = _tidy(found)
+        return Weights(tensors, _kind(tensors.keys()), format, path, {**meta, **more, **_numbers(tensors)})
+
+
+@contextmanager
+def _guarded(path: Path) -> Iterator[None]:
+    """PackError naming the file for whatever else goes wrong: a damaged one can fail its readers anywhere."""
+    try:
+        yield
     except PackError:
         raise
     except OSError as error:
         raise PackError(f"{path} cannot be read: {error}.", "Check the file and its permissions.") from error
-    except Exception as error:  # a damaged file can fail the readers anywhere
+    except Exception as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise PackError(f"{path} is damaged, or no file of weights that MetaMusic knows: {reason}.",
                         _AGAIN) from error
-    if not found:
-        raise PackError(f"{path} holds no weights.", _AGAIN)
-    tensors, more = _tidy(found)
-    return Weights(tensors, _kind(tensors.keys()), format, path, {**meta, **more, **_numbers(tensors)})
 
 
 def recognise(path: Path) -> Recognised:
@@ -124,7 +135,8 @@ def recognise(path: Path) -> Recognised:
         config = vqgan_config(path)
         return Recognised("config", "yaml", f"the configuration of {_vqgan_words(config)}")
     weights = read_weights(path)
-    return Recognised(weights.kind, weights.format, _words(weights))
+    with _guarded(path):
+        return Recognised(weights.kind, weights.format, _words(weights))
 
 
 def identify(path: Path) -> str:
@@ -138,7 +150,10 @@ def identify(path: Path) -> str:
 def _container(path: Path) -> str:
     """The reader that a file wants, by its first bytes; PackError if none does."""
     try:
-        size = path.stat().st_size
+        status = path.stat()
+        size = status.st_size
+        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
+            raise PackError(f"{path} is no regular file.", "Name a file of weights.")
         with path.open("rb") as file:
             head = file.read(512)
     except FileNotFoundError:
@@ -192,15 +207,16 @@ def _zip_container(path: Path, size: int) -> str:
 
 def _check_entries(path: Path, entries: list[zipfile.ZipInfo], size: int) -> None:
     """PyTorch stores weights uncompressed, each once: no entry can be larger than the file it is in."""
-    weighty = [entry for entry in entries if _is_data(entry.filename)]
+    weighty = [entry for entry in entries if not _is_code(entry.filename)]
     if (len(entries) > MOST_ENTRIES or any(entry.compress_type for entry in weighty)
             or sum(entry.file_size for entry in weighty) > size):
         raise PackError(f"{path} claims more content than a file of {size:,} bytes can hold.", _AGAIN)
 
 
-def _is_data(name: str) -> bool:
+def _is_code(name: str) -> bool:
+    """A TorchScript archive's text, which torch.jit compresses; of it only the beginning is read."""
     inner = _inner(name)
-    return inner.startswith("data/") or inner.endswith(".pkl") and not inner.startswith("code/")
+    return inner.startswith("code/") or inner.endswith(".debug_pkl") and not inner.startswith("data/")
 
 
 def _inner(name: str) -> str:
@@ -297,24 +313,67 @@ def _check_names(path: Path, names: Iterator[str], harmless: re.Pattern[str]) ->
 def _names(file: IO[bytes], pickles: int) -> Iterator[str]:
     """Full name of everything that the next pickles in a file refer to; nothing is looked up or made."""
     for _ in range(pickles):
-        strings: list[str] = []  # pushed so far, also those fetched from the memo
-        memo: dict[int, str] = {}
-        fresh = False  # whether the last thing pushed is a string
+        yield from _Walk().names(file)
+
+
+_MARK, _STRANGER = object(), 1  # on the stack: a mark, and anything that is neither string nor tuple
+_CALLS = ("REDUCE", "OBJ", "INST", "NEWOBJ", "NEWOBJ_EX", "BUILD")
+_TUPLES = ("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "FROZENSET")
+
+
+class _Walk:
+    """One pass over a pickle's opcodes with what lies on its stack and in its memo.
+
+    Of strings the text is kept, for a name may be put together from them in any order; of tuples how many
+    values are in them all the way down, for thirty opcodes nest one that takes years to hash.
+    """
+
+    def __init__(self) -> None:
+        self.stack: list[Any] = []
+        self.memo: dict[Any, Any] = {}
+
+    def names(self, file: IO[bytes]) -> Iterator[str]:
         for opcode, argument, _place in pickletools.genops(_Bounded(file)):  # type: ignore[arg-type]
-            if opcode.name in ("GLOBAL", "INST"):
-                yield str(argument).replace(" ", ".")
-            elif opcode.name == "STACK_GLOBAL":
-                yield ".".join(strings[-2:])
-            elif opcode.name.startswith("EXT"):
-                yield f"extension {argument}"
-            elif opcode.name == "MEMOIZE" or "PUT" in opcode.name:
-                memo[len(memo) if argument is None else argument] = strings[-1] if fresh else "?"
+            name = opcode.name
+            if name == "MEMOIZE" or "PUT" in name:
+                self.memo[len(self.memo) if argument is None else argument] = self.stack[-1]
                 continue
-            elif "GET" in opcode.name:
-                argument = memo.get(int(argument or 0), "?")
-            fresh = isinstance(argument, str)
-            if isinstance(argument, str):
-                strings.append(argument)
+            taken = self._taken(opcode.stack_before)
+            if name in ("GLOBAL", "INST"):
+                yield str(argument).replace(" ", ".")
+            elif name == "STACK_GLOBAL":
+                strings = all(isinstance(value, str) for value in taken)
+                yield ".".join(taken) if strings else "something whose name it hides"
+            elif name.startswith("EXT"):
+                yield f"extension {argument}"
+            self.stack += self._pushed(opcode, argument, taken)
+
+    def _taken(self, before: list[pickletools.StackObject]) -> list[Any]:
+        """What an opcode takes off the stack, topmost last; with a mark, what lies above it."""
+        if pickletools.markobject not in before:
+            return [self.stack.pop() for _ in before][::-1]
+        taken = []
+        while (value := self.stack.pop()) is not _MARK:
+            taken.append(value)
+        for _ in before[:before.index(pickletools.markobject)]:
+            self.stack.pop()
+        return taken[::-1]
+
+    def _pushed(self, opcode: pickletools.OpcodeInfo, argument: Any, taken: list[Any]) -> list[Any]:
+        name = opcode.name
+        if name == "MARK":
+            return [_MARK]
+        if name == "DUP":
+            return taken * 2
+        if "GET" in name:
+            return [self.memo[argument]]
+        if name in _TUPLES or name in _CALLS:  # a call may give back its arguments
+            held = 1 + sum(value for value in taken if isinstance(value, int))
+            if held > MOST_TUPLE:
+                raise ValueError("it nests more values in each other than any file of weights does")
+            return [held]
+        text = isinstance(argument, str) and name not in ("GLOBAL", "PERSID", "INT", "LONG", "FLOAT")
+        return [argument if text else _STRANGER for _ in opcode.stack_after]
 
 
 class _Bounded:
@@ -445,18 +504,18 @@ def _flat(root: _ScriptObject, registered: Mapping[str, set[str]]) -> Iterator[t
     """The state dict of a module: what is registered, by dotted names."""
     import torch
 
-    waiting, seen = [("", root)], 0
+    waiting, seen = [("", root, 0)], 0
     while waiting:
-        prefix, module = waiting.pop()
-        seen += 1
-        if seen > MOST_ENTRIES:
+        prefix, module, depth = waiting.pop()
+        seen += 1 + len(module.state)
+        if seen > MOST_ENTRIES or depth > DEEPEST or len(prefix) > LONGEST_NAME:
             raise ValueError("it claims more parts than any network has")
         names = registered.get(module.script_class)
         for name, value in module.state.items():
             if isinstance(value, torch.Tensor) and (names is None or name in names):
                 yield prefix + name, value
             elif isinstance(value, _ScriptObject):
-                waiting.append((f"{prefix}{name}.", value))
+                waiting.append((f"{prefix}{name}.", value, depth + 1))
 
 
 # -- what the weights are ----------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from pages.parts import facts, header, lines, numbers, problem, stage, store
+from pages.parts import facts, header, lines, names, numbers, problem, stage, store
 
 SHOWN = 200  # how many renders back one can pick from
 
@@ -40,10 +40,10 @@ one, other = choices[pair[0]], choices[pair[1]]
 left, middle, right = st.columns([10, 1, 10], vertical_alignment="center")
 for column, side in ((left, "left"), (right, "right")):
     column.selectbox(side, list(choices), key=side, on_change=pick, label_visibility="collapsed",
-                     format_func=lambda number: header.name(choices[number]))
+                     format_func=lambda number: names.of_render(choices[number]))
 middle.button("", icon=":material/swap_horiz:", key="swap", on_click=swap, help="Swap", width="stretch")
 
-names = header.name(one), header.name(other)
+titles = names.of_render(one), names.of_render(other)
 facts.differences(one.settings | {"seed": one.seed}, other.settings | {"seed": other.seed})
 for column, row, side in zip(st.columns(2, gap="medium"), (one, other), "ab", strict=True):
     with column:
@@ -51,4 +51,4 @@ for column, row, side in zip(st.columns(2, gap="medium"), (one, other), "ab", st
             stage.show(row, row.song.analysis, key=f"compare_{side}_{row.id}", tall="54vh")
         else:
             header.without_picture(row)
-lines.draw({names[0]: header.losses(one), names[1]: header.losses(other)}, key="compare_loss")
+lines.draw({titles[0]: header.losses(one), titles[1]: header.losses(other)}, key="compare_loss")

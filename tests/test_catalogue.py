@@ -1,6 +1,7 @@
 """The catalogue, and the shelf that fetches, recognises, converts and removes its packs."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -128,8 +129,30 @@ def test_a_mirror_is_not_a_way_to_read_this_disk(monkeypatch):
         addresses(catalogue().files["clip-rn50"])
 
 
+@pytest.mark.parametrize("text", ["base = 3", "files = 3", "files = { x = 3 }", "base = ['ftp://x']", "bass = 'http://x'"])
+def test_mirrors_that_cannot_be_understood_are_named(monkeypatch, tmp_path, text):
+    (tmp_path / "mirrors.toml").write_text(text)
+    monkeypatch.setenv("METAMUSIC_MIRRORS", str(tmp_path / "mirrors.toml"))
+    with pytest.raises(PackError, match="METAMUSIC_MIRRORS"):
+        addresses(catalogue().files["clip-rn50"])
+
+
+def test_a_mirror_may_be_one_address_without_brackets(monkeypatch, tmp_path):
+    (tmp_path / "mirrors.toml").write_text("base = 'http://one.example/'")
+    monkeypatch.setenv("METAMUSIC_MIRRORS", str(tmp_path / "mirrors.toml"))
+    assert addresses(catalogue().files["clip-rn50"])[0] == "http://one.example/RN50.pt"
+
+
+FILE = "[files.x]\nrole='clip'\nname='{}'\nabout=1\nlicence=''\nurls=['http://x/y']"
+
+
 @pytest.mark.parametrize("text", ["[files.x]\nrole = 'vqgan'", "not toml", "[packs.x]\nclip = 'nowhere'",
-                                  "[files.x]\nrole='clip'\nname='x'\nabout=1\nlicence=''\nurls=['file:///x']"])
+                                  "[files.x]\nrole='clip'\nname='x'\nabout=1\nlicence=''\nurls=['file:///x']",
+                                  "files = 3", "packs = [1]", "[packs]\nx = 3", "more = 1", "[packs.x]\nclip = ['y']",
+                                  "[packs.sketch]\nclip='clip-rn50'\ntitle=''\nclip_model='x'\nspace='x'",
+                                  "[packs.x]\nclip='clip-rn50'\ntitle=\"a\\u0007\"\nclip_model='x'\nspace='x'",
+                                  "[packs.x]\nclip='clip-rn50'\ntitle=''\nclip_model='x'\nspace=' '",
+                                  FILE.format("ViT-B-32.pt"), FILE.format("vit-b-32.PT"), FILE.format("x.part")])
 def test_a_catalogue_that_cannot_be_understood_is_named(monkeypatch, tmp_path, text):
     (tmp_path / "own.toml").write_text(text)
     monkeypatch.setenv("METAMUSIC_CATALOGUE", str(tmp_path / "own.toml"))
@@ -203,6 +226,45 @@ def test_a_failure_is_kept_for_the_shelf_and_the_next_try_forgets_it(shop, here)
     shop.answer("tiny-clip", Answer(shop.files["tiny-clip"]))
     shelf.fetch("tiny")
     assert not shelf.item("tiny").error
+
+
+@pytest.mark.parametrize("what", ["folder", "file", "link that leads nowhere"])
+def test_what_lies_in_a_packs_place_is_named_before_anything_is_fetched(shop, here, what):
+    place = here / "tiny"
+    lay = {"folder": place.mkdir, "file": place.touch}.get(what, lambda: place.symlink_to("nowhere"))
+    lay()
+    for begin in (shelf.fetch, shelf.start, shelf.remove):
+        with pytest.raises(PackError, match=f"There is a {what} .*tiny, which is no pack") as caught:
+            begin("tiny")
+        assert "Move it away" in caught.value.cure
+    assert not shop.asked() and os.path.lexists(place)
+
+
+def test_a_file_of_the_same_name_and_other_content_is_fetched_anew(shop, here):
+    """Another catalogue's file, say, or one that was damaged."""
+    file = catalogue().files["tiny-clip"]
+    (here / ".downloads").mkdir()
+    (here / ".downloads" / file.name).write_bytes(bytes(file.bytes))
+    path = downloads.download(file, here / ".downloads")
+    assert path.read_bytes() == shop.files["tiny-clip"] and shop.asked() == ["tiny-clip"]
+
+
+def test_a_relative_link_as_a_cache_has_them_is_followed(shop, here, tmp_path):
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "snapshots").mkdir()
+    shutil.copy(shop.folder / "tiny-clip", tmp_path / "blobs" / "1234")
+    (tmp_path / "snapshots" / "clip.pt").symlink_to("../blobs/1234")
+    shelf.bring([tmp_path / "snapshots" / "clip.pt"])
+    kept = here / ".downloads" / "tiny-clip.pt"
+    assert not kept.is_symlink() and kept.read_bytes() == shop.files["tiny-clip"]
+
+
+def test_a_file_without_a_description_has_no_gap_in_the_cure(shop, here, monkeypatch):
+    file = catalogue().files["tiny-clip"].model_copy(update={"source": ""})
+    shop.answer("tiny-clip", Answer(status=404))
+    with pytest.raises(PackError) as caught:
+        downloads.download(file, here / ".downloads")
+    assert "fetch tiny-clip.pt elsewhere and drop it" in caught.value.cure
 
 
 def test_an_unknown_pack_is_refused_with_the_known_ones(shop):
@@ -294,10 +356,11 @@ def test_a_folder_completes_a_pack(shop, here, tmp_path):
 
 def test_shape_alone_is_no_proof_and_the_user_is_asked(shop, here):
     said = shelf.bring([shop.folder / "twin-vqgan"]).said
-    assert "`--as twin-vqgan`" in said[0] and "proves nothing" in said[0] and len(said) == 1
+    assert "say whether it is twin-vqgan (The twin)" in said[0] and "proves nothing" in said[0] and len(said) == 1
     said = shelf.bring([shop.folder / "twin-vqgan"], chosen="twin").said
     assert said[0].endswith("taken as twin-vqgan.pt, as you say.")
-    assert "twin still lacks tiny-clip.pt" in said[1] and "packs get twin" in said[1]
+    assert "twin still lacks tiny-clip.pt" in said[1] and "get the pack" in said[1]
+    assert not any("`" in line or "--" in line for line in said), "a page shows these sentences, too"
 
 
 def test_what_was_said_once_is_recorded_and_recognised_from_then_on(shop, here):

@@ -32,14 +32,14 @@ def run(shop, tmp_path, monkeypatch):
     monkeypatch.setenv("METAMUSIC_CHECKPOINTS", str(tmp_path / "checkpoints"))
     code = (f"import open_clip; open_clip.add_model_config({str(shop.folder)!r}); "
             "from metamusic.cli import main; main()")
-    environment = {**os.environ, "METAMUSIC_CATALOGUE": str(shop.folder / "catalogue.toml"),
-                   "METAMUSIC_HOME": str(tmp_path / "data"), "COLUMNS": "200"}
+    further = {"METAMUSIC_CATALOGUE": str(shop.folder / "catalogue.toml"),
+               "METAMUSIC_HOME": str(tmp_path / "data"), "COLUMNS": "200"}
 
     def call(*words: object) -> subprocess.CompletedProcess[str]:
         small = {"--yes", "--as", "--clip-model"} & set(words)
         start = [sys.executable, "-c", code] if small else [sys.executable, "-m", "metamusic"]
         return subprocess.run([*start, "packs", *map(str, words)] if words[0] else [*start, "packs"], cwd=CHECKOUT,
-                              env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+                              env={**os.environ, **further}, capture_output=True, text=True, stdin=subprocess.DEVNULL)
 
     return call
 
@@ -66,9 +66,11 @@ def refused(result: subprocess.CompletedProcess[str]) -> str:
 # -- what there is -------------------------------------------------------------------------------------
 
 
-def test_bare_packs_lists_what_is_here_as_ever(run, tmp_path):
+def test_bare_packs_lists_what_is_here_and_what_can_be_had(run, tmp_path):
     shutil.copytree(CHECKOUT / "checkpoints" / "sketch", tmp_path / "checkpoints" / "sketch")
-    assert run("").stdout == "sketch\tready, space metamusic/sketch-1\n"
+    said = run("").stdout
+    assert said.startswith("sketch\tready\t") and "\nimagenet\tavailable\t" in said
+    assert said == run("list").stdout
 
 
 def test_the_list_has_state_size_memory_and_licence_for_people_and_for_programs(run):
@@ -155,6 +157,40 @@ def test_weights_of_ones_own_become_a_pack_with_what_was_asserted(run, shop, tmp
     listed = run("list").stdout
     assert f"says that the CLIP is {official.SMALL_CLIP}" in listed and "made for ours/one" in listed
     assert packs.load("mine").perceptor.hears
+
+
+def test_a_file_that_may_be_several_is_asked_about_with_the_option(run, shop):
+    said = run("import", shop.folder / "twin-vqgan")
+    assert "say whether it is twin-vqgan (The twin)" in said.stdout and "--as twin-vqgan" in said.stderr
+
+
+@pytest.mark.parametrize("words, option", [(["import", "x", "--clip", "y", "--title", "z"], "--clip, --title"),
+                                           (["import", "--name", "mine", "--as", "tiny"], "--as")])
+def test_an_option_that_would_be_ignored_is_refused(run, words, option):
+    assert f"{option} would do nothing" in refused(run(*words))
+
+
+@pytest.mark.parametrize("words", [["get", "tiny", "--yes"], ["import", "tiny-clip", "--as", "judge"],
+                                   ["import", "--name", "mine", "--clip", "tiny-clip", "--clip-model",
+                                    official.SMALL_CLIP]])
+@pytest.mark.parametrize("place", ["/dev/null/x", "file"])
+def test_a_folder_of_packs_that_cannot_be_made_is_said_with_the_cure(run, shop, tmp_path, monkeypatch, words, place):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("METAMUSIC_CHECKPOINTS", str(tmp_path / place))
+    words = [shop.folder / word if word == "tiny-clip" else word for word in words]
+    assert "METAMUSIC_CHECKPOINTS" in refused(run(*words))
+
+
+def test_names_that_are_not_utf_8_are_no_obstacle(run, shop, tmp_path):
+    odd = tmp_path / os.fsdecode(b"caf\xe9.pt")
+    shutil.copy(shop.folder / "tiny-clip", odd)
+    made = run("import", "--name", "mine", "--clip", odd, "--clip-model", official.SMALL_CLIP)
+    assert made.returncode == 0, made.stderr
+    assert packs.check("mine").asserted["sources"]["clip"]["file"] == "caf?.pt"
+    assert "caf?.pt: tiny-clip.pt, as published" in run("import", odd, "--as", "judge").stdout
+    bad = run("import", "--name", "other", "--clip", odd, "--clip-model", official.SMALL_CLIP, "--title", os.fsdecode(
+        b"caf\xe9"))
+    assert "The title has a character" in refused(bad)
 
 
 @pytest.mark.parametrize("words", [["import"], ["import", "x", "--name", "y"]])

@@ -145,6 +145,21 @@ def test_a_piece_of_another_file_that_answers_206_all_the_same_is_not_glued_on(s
     assert download(public(url, content=OTHER, known=False), tmp_path).read_bytes() == OTHER
 
 
+@pytest.mark.parametrize("etag", [None, 'W/"weak"'])
+def test_a_piece_of_another_date_that_answers_206_all_the_same_is_not_glued_on(server, tmp_path, etag):
+    one, two = "Mon, 01 Jun 2020 00:00:00 GMT", "Tue, 02 Jun 2020 00:00:00 GMT"
+    url = server.serve("f", Answer(RIGHT, etag=etag, modified=one, break_after=70_000),
+                       Answer(OTHER, etag=etag, modified=two, careless=True), Answer(OTHER, etag=etag, modified=two))
+    assert download(public(url, content=OTHER, known=False), tmp_path).read_bytes() == OTHER
+
+
+def test_two_dates_of_one_etag_are_one_file(server, tmp_path):
+    url = server.serve("f", Answer(RIGHT, modified="Mon, 01 Jun 2020 00:00:00 GMT", break_after=70_000),
+                       Answer(RIGHT, modified="Tue, 02 Jun 2020 00:00:00 GMT"))
+    assert download(public(url, known=False), tmp_path).read_bytes() == RIGHT
+    assert server.ranges("f") == [None, "bytes=70000-"]
+
+
 def test_a_part_that_was_whole_already_needs_no_byte(server, tmp_path):
     url = server.serve("f", Answer(RIGHT, pause_s=0.001))
     (tmp_path / "file.ckpt.part").write_bytes(RIGHT)
@@ -166,6 +181,31 @@ def test_a_length_that_is_too_short_does_not_pass_for_the_whole(server, tmp_path
     bad, good = server.serve("bad", Answer(RIGHT, length=-5000)), server.serve("good", Answer(RIGHT))
     file = public(bad, good, known=False, exact=exact)
     assert download(file, tmp_path).read_bytes() == RIGHT
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_an_endless_body_is_given_up_and_forgotten(server, tmp_path, exact):
+    endless = server.serve("endless", Answer(RIGHT + bytes(10_000_000), headers={"Content-Length": None}))
+    good = server.serve("good", Answer(RIGHT))
+    file = public(endless, good, known=False, exact=exact)
+    with pytest.raises(PackError, match="sends more than"):
+        download(file.model_copy(update={"urls": file.urls[:1]}), tmp_path)
+    assert left(tmp_path) == []
+    assert download(file, tmp_path).read_bytes() == RIGHT and server.ranges("good") == [None]
+
+
+@pytest.mark.parametrize("number", ["\N{SUPERSCRIPT TWO}", "9" * 5000, "-1", "1e3"])
+def test_numbers_that_are_none_are_passed_over(server, tmp_path, number):
+    busy = Answer(status=503, headers={"Retry-After": number})
+    strange = Answer(RIGHT, headers={"Content-Length": number}, break_after=None)
+    url = server.serve("f", busy, strange)
+    assert download(public(url), tmp_path).read_bytes() == RIGHT
+
+
+def test_a_place_in_a_file_that_is_no_number_is_no_place(server, tmp_path):
+    odd = Answer(RIGHT, headers={"Content-Range": f"bytes 70000-199999/{'9' * 5000}"})
+    url = server.serve("f", Answer(RIGHT, break_after=70_000), odd, Answer(RIGHT))
+    assert download(public(url), tmp_path).read_bytes() == RIGHT
 
 
 def test_wrong_bytes_are_refused_and_the_next_mirror_is_tried(server, tmp_path):

@@ -4,6 +4,8 @@ import errno
 import io
 import json
 import random
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -228,6 +230,39 @@ def test_what_holds_no_settings_is_refused(tmp_path, content, says):
     with pytest.raises(SettingsError, match=says) as refusal:
         read_settings(tmp_path / "s.json")
     assert refusal.value.cure
+
+
+def bomb(path):
+    """A PNG or JPEG that says it has far more pixels than Pillow opens."""
+    Image.new("RGB", (8, 8)).save(path)
+    data = bytearray(path.read_bytes())
+    if path.suffix == ".png":
+        data[16:24] = struct.pack(">II", 50_000, 50_000)
+        data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    else:
+        at = data.index(b"\xff\xc0")
+        data[at + 5:at + 9] = struct.pack(">HH", 50_000, 50_000)
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("name", ["huge.png", "huge.jpg"])
+def test_a_picture_of_far_too_many_pixels_is_refused(tmp_path, name):
+    bomb(tmp_path / name)
+    with pytest.raises(SettingsError, match=f"{name}.*more pixels"):
+        read_settings(tmp_path / name)
+
+
+@pytest.mark.parametrize(("content", "says"), [
+    (b'{"seed": ' + b"9" * 5000 + b"}", "not valid JSON"), (b" " * 4_000_001, "larger than 4 MB")])
+def test_json_that_python_does_not_read_is_refused(tmp_path, content, says):
+    (tmp_path / "mine.json").write_bytes(content)
+    with pytest.raises(SettingsError, match=says):
+        read_settings(tmp_path / "mine.json")
+    if says == "not valid JSON":
+        with pytest.raises(SettingsError, match=says):
+            RenderSettings.from_json(content)
+    with pytest.raises(SettingsError, match="null"):
+        read_settings("a\0b.json")
 
 
 def test_a_picture_without_settings_and_a_missing_file_are_refused(tmp_path):

@@ -464,6 +464,46 @@ def test_names_that_no_pack_can_have(files, folder, name):
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["imagenet", "clip-rn50", "sketch", "dropped"])
+def test_names_that_would_make_ones_own_pass_for_others(files, folder, name):
+    with pytest.raises(PackError, match="is taken"):
+        fetch(files, name)
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind, make", [("folder", Path.mkdir), ("file", Path.touch),
+                                        ("link that leads nowhere", lambda path: path.symlink_to("nowhere"))])
+def test_what_lies_in_a_packs_place_and_is_none_is_named(files, folder, kind, make):
+    make(folder / "mine")
+    for act in (lambda: fetch(files), lambda: remove_pack("mine")):
+        with pytest.raises(PackError, match=f"There is a {kind} .*mine, which is no pack") as caught:
+            act()
+        assert "Move it away" in caught.value.cure
+    assert os.path.lexists(folder / "mine")
+
+
+@pytest.mark.parametrize("changes", [{"title": "a\x07"}, {"licence": "a\nb"}, {"space": "\udce9"}, {"title": " "},
+                                     {"space": "  "}])
+def test_words_that_cannot_be_shown_are_refused_before_anything_is_written(files, folder, changes):
+    with pytest.raises(PackError, match="cannot be shown|is blank"):
+        fetch(files, **changes)
+    assert list(folder.iterdir()) == []
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused(files, folder, tmp_path_factory, monkeypatch):
+    clip = shutil.copy(files / "clip.pt", tmp_path_factory.mktemp("own") / "clip.pt")
+    write = conversion.write_tensors
+
+    def meanwhile(*given, **more):
+        os.utime(clip, (1, 1))
+        return write(*given, **more)
+
+    monkeypatch.setattr(conversion, "write_tensors", meanwhile)
+    with pytest.raises(PackError, match="was changed while"):
+        fetch(files, clip=clip)
+    assert list(folder.iterdir()) == []
+
+
 def test_a_name_that_is_taken_and_settings_that_do_not_exist(files, tiny):
     before = check("tiny")
     with pytest.raises(PackError, match="a pack 'tiny' already"):

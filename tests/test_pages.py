@@ -245,6 +245,113 @@ def test_every_section_shows_its_fields_and_the_rare_ones_on_demand(world, secti
     assert drawn(studio_with(section.title, advanced=False, **matters)) == {"text", *section.everyday}
 
 
+@pytest.mark.parametrize("panel", sections.WHAT, ids=lambda section: section.title)
+@pytest.mark.parametrize("section", sections.HOW, ids=lambda section: section.title)
+def test_every_panel_can_be_open_beside_every_section(world, panel, section):
+    app = AppTest.from_file(str(CHECKOUT / "app.py"), default_timeout=60)
+    app.session_state["form_values"] = {**RenderSettings().model_dump(), "kind": "video", "lyrics": "0:01,The tide"}
+    app.session_state["form_panel"] = panel.title
+    app.session_state["more"], app.session_state["form_group"] = True, section.title
+    app.run()
+    assert not app.exception, [error.message for error in app.exception]
+    switches = [toggle for toggle in app.toggle if toggle.label == "Advanced"]
+    if switches:
+        switches[0].set_value(True).run()
+        assert not app.exception and all(toggle.value for toggle in app.toggle if toggle.label == "Advanced")
+
+
+def test_a_drop_field_that_reports_nothing_loses_nothing(world):
+    """Streamlit sometimes does so right after the field was emptied."""
+    def page() -> None:
+        import streamlit as st
+
+        from pages.parts import drop, problem
+
+        drop._take("songs", problem.kept("desk")(lambda files: None))
+        st.session_state["shown"] = problem.show_kept("desk")
+
+    app = AppTest.from_function(page, default_timeout=20)
+    app.session_state["problems"] = {"desk": ("It was refused.", "Drop another.")}
+    app.run()
+    assert not app.exception and app.session_state["shown"] and "dropped_songs" not in app.session_state
+
+
+def test_a_refused_picture_is_said_once_and_keeps_out_no_other(world):
+    app = studio_with("Pictures")
+    app.get_by_key("drop_image_prompts_0").upload("notes.png", b"only words" * 40).upload("red.png", png(200)).run()
+    assert html_of(app).count("mm-problem") == 1 and "notes.png" in html_of(app) and "red.png" in html_of(app)
+
+
+def test_the_start_and_the_first_picture_are_taken_back_together(world):
+    digest = studio.add_picture(world.store, png(7), "seven.png").digest
+    app = page()
+    app.get_by_key("form_other").set_value("vqgan-clip").run()
+    app.session_state["form_panel"] = "First picture"
+    app.run()
+    app.get_by_key("drop_init_image_0").upload("seven.png", png(7)).run()
+    now = app.session_state["form_values"]
+    assert (now["init"], now["init_image"]) == ("image", digest)
+    chips = app.get_by_key("form_changes")
+    chips.set_value(next(chip for chip in chips.options if chip.startswith("Init image"))).run()
+    now = app.session_state["form_values"]
+    assert (now["init"], now["init_image"]) == ("random", "")
+    app.get_by_key("go_render").click().run()
+    assert world.store.list_renders().total == 1 and "mm-problem" not in html_of(app)
+
+
+@pytest.mark.parametrize(("part", "typed", "says"), [
+    ("where", "sky:0.5", "The place &#x27;sky:0.5&#x27; ends in a weight"), ("where", "a|b", "holds a |"),
+    ("formula", "2*wind", "wind")])
+def test_what_is_wrong_with_a_part_of_a_picture_prompt_is_said_in_words(world, part, typed, says):
+    row = world.hang()
+    before = f"#{row.id}:(bass)" if part == "formula" else f"#{row.id}"
+    app = studio_with("Pictures", image_prompts=before)
+    app.get_by_key(f"part_image_prompts_0_{part}").set_value(typed).run()
+    assert says in html_of(app) and "PromptSpec" not in html_of(app)
+    assert app.session_state["form_values"]["image_prompts"] == before
+
+
+def test_a_formula_gets_the_brackets_that_were_forgotten(world):
+    row = world.hang()
+    app = studio_with("Pictures", image_prompts=f"#{row.id}:(2*bass)")
+    app.get_by_key("part_image_prompts_0_formula").set_value("3*bass").run()
+    assert app.session_state["form_values"]["image_prompts"] == f"#{row.id}:(3*bass)"
+
+
+def test_pictures_are_called_by_their_names(world):
+    mask, red = (studio.add_picture(world.store, png(shade), name).digest
+                 for shade, name in ((1, "mask *of* sky.png"), (2, "red.png")))
+    row = world.hang(text=f"sea @ [{mask}]", image_prompts=f"{red}:0.5 @ -[{mask}]")
+    app = page("pages/render.py", id=str(row.id))
+    told = html_of(app)
+    assert "<figcaption>red.png</figcaption>" in told and "red.png:0.5 @ -[mask *of* sky.png]" in told
+    assert mask[:8] not in told
+    assert any(words.plain("sea @ [mask *of* sky.png]") in text.value for text in app.markdown)
+    assert "@ [mask *of* sky.png]" in html_of(studio_with("Pictures", image_prompts=f"{red} @ [{mask}]"))
+
+
+def test_compare_shows_where_long_texts_and_pictures_of_one_name_differ(world):
+    one, other = (studio.add_picture(world.store, png(shade), "photo.png").digest for shade in (1, 2))
+    long = "0:00 a sea of glass | " * 12
+    rows = [world.hang(story=long + end, target=digest) for end, digest in (("dusk", one), ("dawn", other))]
+    told = html_of(page("pages/compare.py", ids=f"{rows[0].id},{rows[1].id}"))
+    assert "dusk" in told and "dawn" in told and one[:8] in told and other[:8] in told
+
+
+def test_markdown_in_names_sleeps(world, monkeypatch):
+    studio.save_preset(world.store, "**loud** :material/bolt:", RenderSettings())
+    app = page()
+    offered = app.get_by_key("form_follow")
+    assert words.plain("**loud** :material/bolt:") in [str(option) for option in offered.options]
+    row = world.hang()
+    monkeypatch.setattr(studio, "what_differs", lambda store, render_id: ["The weights of *this* are others."])
+    background._done.pop("engine", None)
+    app = page("pages/render.py", id=str(row.id))
+    background._done["engine"].wait(10)
+    app.run()
+    assert any(words.plain("*this* are others.") in caption.value for caption in app.caption)
+
+
 def test_what_means_nothing_now_is_not_shown(world):
     shown = drawn(studio_with("What it hears", kind="video"))
     assert "listen" in shown and not {"window", "hop"} & shown
@@ -392,6 +499,28 @@ def test_files_that_are_no_weights_are_refused_in_words(world, tmp_path):
     app.file_uploader[0].upload("last.ckpt", b"these are words, not weights" * 40).run()
     assert not app.exception
     assert "last.ckpt" in html_of(app) or any("last" in text.value for text in app.caption)
+
+
+@pytest.mark.parametrize("typed", ["/etc/passwd", "../outside.ckpt", "~/x.ckpt", "~nosuchuser/x.ckpt", "a\0b"])
+def test_the_models_page_looks_into_no_other_folder(world, monkeypatch, typed):
+    monkeypatch.setattr(studio, "import_pack_files", lambda *given, **more: 1 / 0)
+    app = page("pages/models.py")
+    app.get_by_key("weights_path").set_value(typed)
+    next(button for button in app.button if button.label == "Look into it").click().run()
+    assert not app.exception and html_of(app).count("mm-problem") == 1
+
+
+def test_the_models_page_takes_a_file_of_its_folder(world):
+    folder, _ = studio.packs_folder()
+    (folder / "words.ckpt").write_bytes(b"these are words, not weights" * 40)
+    try:
+        app = page("pages/models.py")
+        for typed in ("words.ckpt", str(folder / "words.ckpt")):
+            app.get_by_key("weights_path").set_value(typed)
+            next(button for button in app.button if button.label == "Look into it").click().run()
+            assert not app.exception and "words.ckpt is text" in html_of(app)
+    finally:
+        (folder / "words.ckpt").unlink()
 
 
 def test_ones_own_pack_needs_the_word_that_its_parts_belong_together(world):

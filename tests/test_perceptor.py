@@ -245,8 +245,22 @@ def test_weights_of_the_older_layout_find_their_place_in_a_separate_text_tower(s
 
 def test_openais_clip_by_name_is_the_one_there_always_was() -> None:
     assert clip_config("ViT-B-32-quickgelu") == clip_config("ViT-B-32-quickgelu/openai") == OPENAI_VIT_B32
+    assert clip_config("ViT-B-32/openai") == OPENAI_VIT_B32 and space_of("ViT-B-32/openai") == OPENAI_SPACE
     assert space_of("ViT-B-32-quickgelu") == space_of("ViT-B-32-quickgelu/openai") == OPENAI_SPACE
     assert space_of("ViT-B-32/laion2b_s34b_b79k") == "open_clip/ViT-B-32/laion2b_s34b_b79k"
+
+
+@pytest.mark.parametrize("tag", ["ViT-B-16/openai", "ViT-L-14/openai", "RN50/openai", "ViT-B-16/metaclip_400m"])
+def test_published_weights_get_the_activation_they_were_trained_with(tag: str) -> None:
+    def activations(model: str) -> set[str]:
+        with torch.device("meta"):
+            clip = Perceptor(PerceptorConfig(space="x", clip=clip_config(model), audio=None)).clip
+        return {type(part).__name__ for part in clip.modules() if "GELU" in type(part).__name__}
+
+    assert activations(tag) == {"QuickGELU"}
+    assert activations(tag.partition("/")[0] + "-quickgelu") == {"QuickGELU"}
+    assert activations("ViT-B-16/laion2b_s34b_b88k") == {"GELU"}
+    assert json.loads(json.dumps(PerceptorConfig("x", clip_config(tag), None).to_dict()))["clip"]["quick_gelu"]
 
 
 def test_pictures_are_prepared_as_the_published_weights_had_them() -> None:

@@ -136,6 +136,17 @@ def test_a_spec_no_line_can_say_is_refused(spec):
         format_prompts([spec])
 
 
+@pytest.mark.parametrize(("spec", "says"), [
+    (PromptSpec("sea", where="sky:0.5"), "The place 'sky:0.5' ends in a weight"),
+    (PromptSpec("sea", where="a|b"), "The place 'a|b' holds a |"),
+    (PromptSpec("sea", where="a @ b"), "'a @ b' holds"),
+    (PromptSpec("sea", formula="(wind)"), "'wind'")])
+def test_the_part_that_no_line_can_say_is_named(spec, says):
+    with pytest.raises(SettingsError) as refusal:
+        format_prompts([spec])
+    assert says in refusal.value.message and "PromptSpec" not in refusal.value.message
+
+
 def test_weighted_names():
     assert parse_weighted(" sketch:0.5 | other || 7:-2 ", "judge") == (("sketch", 0.5), ("other", 1.0), ("7", -2.0))
     assert parse_weighted("", "judge") == ()

@@ -127,6 +127,28 @@ def test_the_sweep_leaves_what_somebody_brought(store, song, add):
     assert row.file.is_file() and song.file.is_file() and not stray.exists()
 
 
+def test_a_picture_that_nothing_names_is_forgotten_after_a_week(store, ask, add):
+    from datetime import timedelta
+
+    from db.models import Picture, now
+
+    lonely, rendered, masked, preset, fresh, again = [add(name.encode()) for name in
+                                                      ("lonely", "rendered", "masked", "preset", "fresh", "again")]
+    gone = ask(target=rendered.digest, text=f"sea @ -[{masked.digest}]")
+    store.trash(gone.id)
+    store.save_preset("Mine", {"image_prompts": f"{preset.digest}:0.5"})
+    with store.sessions.write() as session:
+        for picture in session.query(Picture).where(Picture.digest != fresh.digest):
+            picture.created_at = now() - timedelta(days=8)
+    for row in (lonely, rendered, masked, preset, fresh, again):
+        os.utime(row.file, (0, 0))
+    assert add(b"again").digest == again.digest  # brought once more, today
+    assert store.sweep() == 1
+    kept = {row.digest for row in store.list_pictures()}
+    assert kept == {row.digest for row in (rendered, masked, preset, fresh, again)}
+    assert not lonely.file.exists() and all(row.file.is_file() for row in store.list_pictures())
+
+
 # -- asking -------------------------------------------------------------------------------------------
 
 

@@ -64,6 +64,19 @@ def test_an_unknown_setting_lists_those_there_are():
     assert all(name in refusal.value.cure for name in CHANGEABLE)
 
 
+def test_an_unknown_setting_is_answered_with_the_nearest_and_names_without_ranges():
+    with pytest.raises(SettingsError) as refusal:
+        story("sea {zom=1}")
+    assert "Did you mean zoom?" in refusal.value.cure and " to " not in refusal.value.cure.partition("change")[2]
+
+
+@pytest.mark.parametrize("text", ["0:00 sea\n0:xx a storm {zom=2}", "0:00 sea\n0:5 a storm",
+                                  "0:0x sea {a=1}^0:10 dusk"])
+def test_a_bad_time_is_said_first(text):
+    with pytest.raises(SettingsError, match="is not a time of a song"):
+        story(text)
+
+
 def test_every_changeable_setting_is_a_number_of_the_render():
     found = {knob.name: knob for knob in knobs() if knob.name in CHANGEABLE}
     assert set(found) == set(CHANGEABLE)

@@ -490,6 +490,15 @@ def test_a_story_in_a_file_is_read(ask, tmp_path, monkeypatch):
     assert kept.story == "0:00 ein Sturm über See\n0:02 雨\n"
 
 
+@pytest.mark.parametrize(("setting", "text"), [
+    ("lyrics", "0:12,see readme.txt"), ("lyrics", "[0:12]see readme.txt"), ("story", "0:00 a letter.txt"),
+    ("story", "a poster with http://x.org on it"), ("story", "0:00 dunes.md")])
+def test_a_text_that_only_looks_like_a_name_stays_a_text(ask, setting, text):
+    for allowed in (True, False):
+        kept = studio.settings_of(ask(STILL.changed(**{setting: text}), paths_allowed=allowed))
+        assert getattr(kept, setting) == text
+
+
 @pytest.mark.parametrize(("change", "says"), [
     ({"lyrics": "nowhere.lrc"}, "nowhere.lrc"), ({"story": "nowhere.txt"}, "nowhere.txt"),
     ({"story": "binary.txt"}, "not text"), ({"story": "long.txt"}, "8000"), ({"lyrics": "long.txt"}, "60,000"),

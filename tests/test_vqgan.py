@@ -1,5 +1,6 @@
 """The VQGAN: taming's networks as published, a small one of our own, and its codebook."""
 
+import os
 from dataclasses import replace
 
 import official
@@ -277,7 +278,12 @@ def test_weights_tell_their_shape_themselves(shape):
 @pytest.mark.parametrize("changes, word", [
     ({"double_z": True}, "double_z True; only False"), ({"in_channels": 4}, "in_channels 4"),
     ({"attn_type": "linear"}, "'attn_type', which taming"), ({"resamp_with_conv": False}, "resamp_with_conv"),
-    ({"ch": "many"}, "ddconfig: "), ({"ch_mult": [1, None]}, "ddconfig: ")])
+    ({"ch": "many"}, "ch is a whole number, not a str"), ({"ch_mult": [1, None]}, "an entry of ch_mult"),
+    ({"ch": True}, "not a bool"), ({"ch": float("inf")}, "not a float"), ({"ch": 0}, "from 1 to 4096"),
+    ({"ch": 10**6}, "from 1 to 4096"), ({"ch": 33}, "multiple of the 32 norm groups"), ({"ch_mult": []}, "1 to 8"),
+    ({"ch_mult": [1] * 9}, "1 to 8 entries"), ({"ch_mult": 2}, "not iterable"), ({"resolution": 7}, "from 8 to 8192"),
+    ({"attn_resolutions": [0]}, "attn_resolutions"), ({"num_res_blocks": 10**9}, "from 1 to 16"),
+    ({"in_channels": [[3]]}, "of the type list")])
 def test_another_network_is_refused_with_the_reason(tmp_path, changes, word):
     path = official.vqgan_yaml(tmp_path / "model.yaml", SMALL, **changes)
     with pytest.raises(PackError, match=word) as caught:
@@ -296,6 +302,10 @@ def test_dropout_does_not_matter(tmp_path):
     ("model: {params: {}}", "nameless"), ("model: {target: a.VQModel, params: {}}", "under ddconfig"),
     ("model: {target: a.VQModel, params: {ddconfig: {ch: 3}}}", "lacks ch_mult"),
     ("model: {target: a.VQModel, params: {remap: used.npy}}", "remap"),
+    ("model: {target: [a, VQModel], params: {}}", "target is a name, not a list"),
+    ("model: !!int foo", "invalid literal"), ("model: 2001-99-99", "month must be"), ("? [a]\n: 3", "unhashable"),
+    ("model: " + "9" * 5000, "limit"), ("[" * 3000, "recursion"), ("a: &a [1]\nb: *a", "aliases"),
+    ("model: {target: a.VQModel, params: {ddconfig: {in_channels: 0x" + "f" * 9000 + "}}}", "of the type int"),
     ("model: !!python/object/apply:os.system ['touch ran']", "os.system"), ("\0", "special characters")])
 def test_what_is_no_configuration(tmp_path, monkeypatch, text, word):
     monkeypatch.chdir(tmp_path)
@@ -304,6 +314,28 @@ def test_what_is_no_configuration(tmp_path, monkeypatch, text, word):
     with pytest.raises(PackError, match=word):
         vqgan_config(path)
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_few_lines_cannot_stand_for_endless_ones(tmp_path):
+    lines = ["a0: &a0 [x, x]"] + [f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 40)]
+    (tmp_path / "model.yaml").write_text("\n".join([*lines, "model: {target: *a39, params: {}}"]))
+    with pytest.raises(PackError, match="aliases"):
+        vqgan_config(tmp_path / "model.yaml")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "model.yaml")
+    with pytest.raises(PackError, match="no regular file"):
+        vqgan_config(tmp_path / "model.yaml")
+
+
+@pytest.mark.parametrize("changes", [
+    {"encoder.conv_in.weight": torch.zeros(())}, {"encoder.conv_in.weight": torch.zeros(0, 3, 3, 3)},
+    {"encoder.conv_out.weight": torch.zeros(())}, {"quantize.embedding.weight": torch.zeros(5)},
+    {"quantize.embedding.weight": torch.zeros(0, 0)}, {"encoder.conv_in.weight": torch.zeros(128, 4, 3, 3)}])
+def test_weights_of_odd_shapes_are_refused(official_state, changes):
+    with pytest.raises(PackError, match="not the weights of a VQGAN"):
+        config_of({**official_state, **changes})
 
 
 def test_a_configuration_that_lacks_a_number_or_is_not_there(tmp_path):

@@ -1,6 +1,7 @@
 """Foreign files: what is in them comes out number by number, and nothing in them ever runs."""
 
 import io
+import os
 import pickle
 import shutil
 import struct
@@ -250,6 +251,37 @@ def test_a_name_hidden_behind_the_memo_is_still_named(tmp_path):
     assert "posix.system" in refused(tmp_path / "a.pt").message
 
 
+@pytest.mark.parametrize("body, name", [
+    (b"\x8c\x05posix\x8c\x06system\x8c\x05torch\x8c\x04Size00\x93", "posix.system"),  # the decoys are dropped
+    (b"\x8c\x05posix\x8c\x06system(\x8c\x05torch\x8c\x04Size1\x93", "posix.system"),
+    (b"\x8c\x05posix\x94\x8c\x06system\x942h\x00h\x01\x93", "posix.system"),
+    (b"\x8c\x05torch]\x93", "something whose name it hides"), (b"\x82\x01", "extension 1")])
+def test_the_name_that_a_file_truly_means_is_named(tmp_path, body, name):
+    """Decoys beside the name, on the stack and off it, do not make it another."""
+    (tmp_path / "a.pt").write_bytes(b"\x80\x04" + body + b"\x8c\x04true\x85R.")
+    error = refused(tmp_path / "a.pt")
+    assert name in error.message and "trust" in error.cure
+
+
+# Each of these takes what is numbered %c in the memo and makes something of it that contains it twice.
+TWICE = {"tuple": b"h%ch%c\x86", "marked": b"(h%ch%ct", "frozenset": b"(h%ch%c\x85\x91",
+         "returned": b"ctorch.jit._pickle\nrestore_type_tag\nh%ch%c\x86\x85R"}
+
+
+@pytest.mark.parametrize("how", TWICE)
+@pytest.mark.parametrize("entry", ["checkpoint", "/data.pkl", "/constants.pkl"])
+def test_a_key_that_would_take_years_to_hash_is_refused(tmp_path, how, entry):
+    key = b")" + b"".join(b"q%c0" % n + TWICE[how] % (n, n) for n in range(100))
+    path = tmp_path / "a.pt"
+    if entry == "checkpoint":
+        torch.save({"w": torch.ones(2)}, path)
+    else:
+        torch.jit.script(nn.Linear(2, 2)).save(str(path))
+    rewritten(path, entry if entry != "checkpoint" else "/data.pkl", b"\x80\x02}" + key + b"K\x01s.")
+    word = "restore_type_tag" if (how, entry) == ("returned", "checkpoint") else "nests more"
+    assert word in refused(path).message
+
+
 @pytest.mark.parametrize("body", [
     b"cpytorch_lightning.callbacks.model_checkpoint\nModelCheckpoint\n)R.",  # called
     b"cpytorch_lightning.callbacks.model_checkpoint\nModelCheckpoint\n)\x81.",  # made
@@ -370,6 +402,44 @@ def test_a_bomb_is_refused_before_it_is_unpacked(originals, tmp_path):
     shutil.copy(originals["a.ckpt"], pickled)
     rewritten(pickled, "/data.pkl", b"\x80\x02" + b"N0" * 10_000_000 + b"}.", compressed=True)
     assert "claims more" in refused(pickled).message
+
+
+@pytest.mark.parametrize("entry", ["/version", "/byteorder", "/.data/serialization_id", "/data/0.debug_pkl"])
+def test_a_bomb_beside_the_weights_is_refused_too(originals, tmp_path, entry):
+    path = tmp_path / "a.ckpt"
+    shutil.copy(originals["a.ckpt"], path)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("again" + entry, bytes(5_000_000), zipfile.ZIP_DEFLATED)
+    assert "claims more" in refused(path).message
+
+
+@pytest.mark.parametrize("key", [b"X\x01\x00\x00\x00a", b"X\x00\x10\x00\x00" + b"a" * 4096], ids=["short", "long"])
+def test_a_part_that_contains_itself_is_given_up(tmp_path, key):
+    path = tmp_path / "a.pt"
+    torch.jit.script(nn.Linear(2, 2)).save(str(path))
+    rewritten(path, "/data.pkl", b"\x80\x02c__torch__\nM\n)\x81q\x00}" + key + b"h\x00sb.")
+    assert "more parts" in refused(path).message
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.ckpt")
+    assert "no regular file" in refused(tmp_path / "a.ckpt").message
+
+
+@pytest.mark.parametrize("changes", [
+    {"input_resolution": torch.tensor(float("nan"))}, {"input_resolution": torch.tensor(float("inf"))},
+    {"visual.conv1.weight": torch.zeros(())}, {"visual.positional_embedding": torch.zeros(())},
+    {"visual.conv1.weight": torch.zeros(0)}])
+def test_a_clip_of_odd_shapes_is_refused_with_the_files_name(tmp_path, changes):
+    path = tmp_path / "clip.safetensors"
+    whole = {"logit_scale": torch.ones(()), "visual.class_embedding": torch.ones(2),
+             "visual.conv1.weight": torch.ones(2, 3, 8, 8), "visual.positional_embedding": torch.ones(17, 2)}
+    save_file({**whole, **changes}, path)
+    if changes.get("visual.conv1.weight", torch.ones(1)).numel():
+        with pytest.raises(PackError, match="clip.safetensors"):
+            recognise(path)
+    else:
+        assert "0 px" in recognise(path).words
 
 
 def test_an_archive_of_endless_parts_is_given_up(tmp_path, monkeypatch):

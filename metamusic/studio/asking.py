@@ -8,7 +8,7 @@ from db.workers import worker_name
 from metamusic import packs
 from metamusic.effort import effort
 from metamusic.errors import PackError, SettingsError, SongError
-from metamusic.lyrics import parse_lyrics, read_lyrics
+from metamusic.lyrics import parse_lyrics
 from metamusic.material import render_id_of
 from metamusic.phrases import parse_prompts, parse_seeds
 from metamusic.segments import frame_count
@@ -17,10 +17,10 @@ from metamusic.song import SHORTEST_S
 from metamusic.story import parse_story
 from metamusic.studio.library import add_song, song_row
 from metamusic.studio.opening import store_errors
-from metamusic.studio.pictures import resolve_references, shortened
+from metamusic.studio.pictures import resolve_references
+from metamusic.studio.texts import read_texts
 from metamusic.studio.versions import judge_packs, versions
 
-LYRICS_SUFFIXES = (".lrc", ".srt", ".csv", ".txt")
 STILL_BYTES = 20_000_000  # room that a picture, its previews and checkpoints take
 BYTES_PER_PIXEL = 0.5  # of film, twice: in chunks and joined
 
@@ -77,38 +77,6 @@ def _beginning(settings: RenderSettings, bank: bool) -> str:
         raise SettingsError(f"init_image names a picture to start from, but init is {settings.init}.",
                             "Choose init image, or leave init_image empty.")
     return settings.init
-
-
-def read_texts(settings: RenderSettings, paths_allowed: bool) -> RenderSettings:
-    """Lyrics and story that are the name of a file, as what stands in it; anything else stays as it is."""
-    lyrics = _text_of(settings.lyrics, LYRICS_SUFFIXES, "lyrics", paths_allowed)
-    story = _text_of(settings.story, (".txt",), "story", paths_allowed)
-    return settings.changed(lyrics=lyrics, story=story)
-
-
-def _text_of(text: str, suffixes: tuple[str, ...], setting: str, paths_allowed: bool) -> str:
-    name = text.strip()
-    if "\n" in name or not name.lower().endswith(suffixes):
-        return text
-    if not paths_allowed:
-        raise SettingsError(f"{setting} names a file of this computer, {shortened(name)!r}.",
-                            "Drop the file on the page, or paste its text.")
-    path = Path(name).expanduser()
-    return read_lyrics(path) if setting == "lyrics" else _read_story(path)
-
-
-def _read_story(path: Path) -> str:
-    """The text of a story's file; how long it may be, the setting says."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise SettingsError(f"The story {str(path)!r} cannot be read: {error.strerror}.",
-                            "Check the name; it is looked for from the current folder.") from error
-    try:
-        return content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise SettingsError(f"The story {path.name!r} is not text in UTF-8.",
-                            "Save it as plain text (UTF-8) in an editor.") from error
 
 
 def check_wishes(settings: RenderSettings) -> None:

@@ -15,6 +15,7 @@ from metamusic.settings import RenderSettings
 from metamusic.song import hash_file
 from metamusic.studio.library import on_disk
 from metamusic.studio.opening import store_errors
+from metamusic.studio.paths import path_of, shortened
 
 LARGEST_SIDE = 4096  # pixels of a picture that is shown to the engine
 
@@ -38,7 +39,7 @@ def _keep_picture(store: Store, path: Path, filename: str) -> PictureRow:
     suffix = suffix_of(path, name)
     digest = hash_file(path)
     if (known := store.get_picture(digest)) is not None and known.file.is_file():
-        return known
+        return store.add_picture(path, digest, suffix, name, known.width, known.height)  # young again for the sweep
     height, width = read_picture(path, name).shape[:2]
     return store.add_picture(path, digest, suffix, name, width, height)
 
@@ -90,11 +91,7 @@ def _found(store: Store, reference: str, setting: str, paths_allowed: bool) -> s
     if not paths_allowed:
         raise PictureError(f"{setting} names a file of this computer, {shortened(reference)!r}.",
                            "Drop the picture on the page, or write #7 for what render 7 made.")
-    return add_picture(store, Path(reference).expanduser()).digest
-
-
-def shortened(text: str) -> str:
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return add_picture(store, path_of(reference, setting)).digest
 
 
 def _made_by(store: Store, render_id: int) -> Path:

@@ -67,7 +67,7 @@ def _commit_at(folder: Path, ref: str) -> str:
 
 def judge_packs(settings: RenderSettings) -> list[packs.PackInfo]:
     """The packs that look on as well, checked; the render's own pack may be named to change its weight."""
-    names = [name for name, _ in parse_weighted(settings.judges, "pack")]
+    names = [name for name, _ in parse_weighted(settings.judges, "judge")]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise SettingsError(f"The judge {twice[0]!r} is named twice.", "Name it once, with the weight you want.")

@@ -21,7 +21,8 @@ def make_pack(name: str, files: Mapping[str, Path], **said: str | None) -> str:
     """Make a pack of one's own weights; a sentence when it is ready, PackError where it cannot be.
 
     files: role -> path; vqgan, vqgan_config, clip, wav2clip, as far as there are any. said: what the files do
-    not prove, as `conversion.import_pack` takes it: clip_model, space, title, licence.
+    not prove, as `conversion.import_pack` takes it: clip_model, space, title, licence. A name of the catalogue is
+    refused: one's own weights would pass for the published ones.
     """
     from metamusic.conversion import import_pack
 

@@ -6,7 +6,7 @@ import streamlit as st
 
 from metamusic import studio
 from metamusic.errors import MetaMusicError
-from pages.parts import background, form, media, problem, sections, songs, store
+from pages.parts import background, form, media, problem, sections, songs, store, words
 
 if TYPE_CHECKING:
     from db import RenderRow
@@ -80,7 +80,7 @@ def _tell(render_id: int, looked: bool) -> None:
     except MetaMusicError as error:
         sentences = [error.message]
     if sentences:
-        st.caption("Run again will not be exact. " + " ".join(sentences))
+        st.caption(words.plain("Run again will not be exact. " + " ".join(sentences)))
     else:
         st.caption("Run again gives the same pixels.")
 
@@ -92,7 +92,7 @@ def _keep(render: "RenderRow") -> None:
             with problem.told():
                 kept = studio.settings_of(render).changed(seed=None, start=0.0, duration=None)
                 studio.save_preset(store.open_store(), name.strip(), kept)
-                st.toast(f"Kept as {name.strip()}.")
+                st.toast(words.plain(f"Kept as {name.strip()}."))
 
 
 def _download(render: "RenderRow") -> None:

@@ -1,22 +1,26 @@
 """Weights that somebody already has: recognised by what is in them, or made into a pack of one's own."""
 
+import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
 from metamusic import studio
 from metamusic.errors import MetaMusicError
-from pages.parts import problem, words
+from pages.parts import drop, problem, words
 
 LARGEST_MB = 200  # what is uploaded passes through memory; larger files are put into the folder
 TYPES = ["ckpt", "pt", "pth", "safetensors", "bin", "yaml"]
 OPEN = "Known by its content"
 USUAL_CLIP = "ViT-B-32-quickgelu"
+ELSEWHERE = ("Files that lie elsewhere on that machine are named on its command line: "
+             "`python -m metamusic packs import`.")
 PARTS = {"vqgan": "VQGAN (.ckpt), to paint", "vqgan_config": "Its configuration (.yaml), if you have it",
          "clip": "CLIP, to look and read", "wav2clip": "Audio encoder, to hear"}
-_SAID, _DROPPED = "brought", "drop_weights_count"
+_SAID = "brought"
 
 
 def draw() -> None:
@@ -28,11 +32,11 @@ def draw() -> None:
     st.code(str(folder), language=None)
     if st.button("Look again", key="look_again", icon=":material/refresh:"):
         _tell(lambda: _recognise(_loose(folder)))
-    where, drop = st.columns(2, gap="medium")
+    where, small = st.columns(2, gap="medium")
     with where:
         _draw_path()
-    drop.file_uploader(f"Or drop one of up to {LARGEST_MB} MB", TYPES, key=_drop_key(), on_change=_take_file,
-                       max_upload_size=LARGEST_MB)
+    with small:
+        drop.draw("weights", f"Or drop one of up to {LARGEST_MB} MB", TYPES, _take_file, max_upload_size=LARGEST_MB)
     problem.show_kept("models")
     for sentence in st.session_state.get(_SAID, ()):
         st.caption(words.plain(sentence))
@@ -45,13 +49,13 @@ def draw() -> None:
 
 def _draw_path() -> None:
     with st.form("weights", border=False):
-        typed = st.text_input("Or say where a file lies on that machine", key="weights_path",
-                              placeholder="/path/to/last.ckpt")
+        typed = st.text_input("Or name one file in this folder", key="weights_path", placeholder="last.ckpt",
+                              help=ELSEWHERE)
         listed = {item.name: item.title for item in studio.shelf() if item.listed}
         chosen = st.selectbox("What it is", ["", *listed], format_func=lambda name: listed.get(name, OPEN),
                               help="Only where nobody states a checksum: then content alone cannot tell.")
         if st.form_submit_button("Look into it") and typed.strip():
-            _tell(lambda: _recognise([_path(typed)], chosen))
+            _tell(lambda: _recognise([_inside(typed)], chosen))
 
 
 def _recognise(paths: list[Path], chosen: str = "") -> list[str]:
@@ -68,19 +72,10 @@ def _loose(folder: Path) -> list[Path]:
     return found
 
 
-def _drop_key() -> str:
-    """A new key empties the drop field."""
-    return f"drop_weights_{st.session_state.get(_DROPPED, 0)}"
-
-
-def _take_file() -> None:
-    dropped = st.session_state.get(_drop_key())
-    st.session_state[_DROPPED] = st.session_state.get(_DROPPED, 0) + 1
-    if dropped is None:
-        return
+def _take_file(files: list[Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / (Path(dropped.name).name or "weights")
-        path.write_bytes(dropped.getbuffer())
+        path = Path(folder) / (Path(files[0].name).name or "weights")
+        path.write_bytes(files[0].getbuffer())
         _tell(lambda: studio.import_pack_files([path]))
 
 
@@ -96,8 +91,8 @@ def _tell(act: Callable[[], list[str]]) -> None:
 
 def _draw_own() -> None:
     """The form for weights that the catalogue does not know."""
-    st.caption("Name the files where they lie on the machine MetaMusic runs on. A pack needs a CLIP; with a VQGAN it "
-               "paints, with an audio encoder made for that CLIP it hears.")
+    st.caption("Name files in the folder above. A pack needs a CLIP; with a VQGAN it paints, with an audio encoder "
+               f"made for that CLIP it hears. {ELSEWHERE}")
     with st.form("own", border=False):
         left, right = st.columns(2)
         name = left.text_input("Name", placeholder="my-paintings", max_chars=64)
@@ -111,10 +106,10 @@ def _draw_own() -> None:
         licence = left.text_input("Licence", placeholder="not stated")
         sure = st.checkbox("These parts were trained together. The files cannot prove it; I know it.")
         if st.form_submit_button("Make the pack"):
-            files = {part: _path(path) for part, path in typed.items() if path.strip()}
             said = {"clip_model": model.strip(), "space": space.strip() or None, "title": title.strip(),
                     **({"licence": licence.strip()} if licence.strip() else {})}
             with problem.told():
+                files = {part: _inside(path) for part, path in typed.items() if path.strip()}
                 st.caption(words.plain(_make(name.strip(), files, said, sure)))
 
 
@@ -129,5 +124,13 @@ def _make(name: str, files: dict[str, Path], said: dict[str, str | None], sure: 
         return studio.make_pack(name, files, **said)
 
 
-def _path(typed: str) -> Path:
-    return Path(typed.strip().strip('"')).expanduser()
+def _inside(typed: str) -> Path:
+    """A file in the folder of packs. Whoever sees this page must not look into other files of the machine."""
+    folder, _ = studio.packs_folder()
+    named = studio.path_of(typed.strip().strip('"'), "The file")
+    path = Path(os.path.normpath(folder.absolute() / named))  # without ".."; links are whoever's who laid them there
+    if not path.is_relative_to(folder.absolute()):
+        raise MetaMusicError(f"{words.short(typed)!r} lies outside of the folder.",
+                             f"Put the file into {folder}, or import it on the command line of that machine: "
+                             "python -m metamusic packs import FILE.")
+    return path

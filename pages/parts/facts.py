@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from metamusic.settings import RenderSettings
-from pages.parts import lyrics, sections, words
+from pages.parts import lyrics, names, sections, words
 from pages.parts.form import KNOBS
 
 Rows = Sequence[tuple[str, str]]
@@ -38,7 +38,9 @@ def of_settings(settings: Mapping[str, Any]) -> dict[str, Rows]:
 def _said(name: str, raw: Any) -> str:
     """A setting's value; of lyrics how many lines there are and how they begin."""
     found = lyrics.spans_or_none(raw) if name == "lyrics" else []
-    return f"{words.many(len(found), 'line')}, from “{found[0][2]}”" if found else words.value(KNOBS[name], raw)
+    if found:
+        return f"{words.many(len(found), 'line')}, from “{found[0][2]}”"
+    return words.value(KNOBS[name], names.in_text(raw) if isinstance(raw, str) else raw)
 
 
 def of_run(render: "RenderRow") -> dict[str, Rows]:
@@ -64,7 +66,7 @@ def _with_reasons(plan: Mapping[str, Any]) -> dict[str, Any]:
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> None:
     """What differs, each render's value behind its colour; or the word that nothing does."""
-    rows = [(knob.label, words.value(knob, one.get(name)), words.value(knob, other.get(name)))
+    rows = [(knob.label, *_told_apart(name, one.get(name), other.get(name)))
             for name, knob in KNOBS.items() if one.get(name) != other.get(name)]
     if not rows:
         st.html('<p class="mm-quiet">The same settings.</p>')
@@ -72,6 +74,17 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> None:
     cells = "".join(f"<div><dt>{escape(label)}</dt><dd>{escape(a)}</dd><dd>{escape(b)}</dd></div>"
                     for label, a, b in rows)
     st.html(f'<dl class="mm-diff">{cells}</dl>')
+
+
+def _told_apart(name: str, one: Any, other: Any) -> tuple[str, str]:
+    """Two values of a setting, so that one sees that they differ."""
+    if KNOBS[name].type is not str or KNOBS[name].choices:
+        return words.value(KNOBS[name], one), words.value(KNOBS[name], other)
+    left, right = names.in_text(one or ""), names.in_text(other or "")
+    if left == right:  # two pictures of the same name
+        left, right = one or "", other or ""
+    left, right = words.told_apart(left, right)
+    return left or "none", right or "none"
 
 
 def _group(title: str, rows: Rows) -> str:
@@ -93,7 +106,10 @@ def _flat(facts: Mapping[str, Any]) -> Rows:
 
 
 def _moment(moment: datetime | None) -> str:
-    return moment.astimezone().strftime("%-d %B %Y, %H:%M") if moment else ""
+    if moment is None:
+        return ""
+    here = moment.astimezone()
+    return f"{words.day(here)}, {here:%H:%M}"
 
 
 def _marked(label: str, own: bool) -> str:

@@ -25,6 +25,7 @@ WISHES = tuple(name for name in ("kind", "pack", "text", "lyrics", "story", "ima
 DOUBLE_CLICK_S = 3.0
 
 _VALUES, _BASE, _GIVEN, _PRESET, _SENT = "form_values", "form_base", "form_given", "form_preset", "form_sent"
+_ADVANCED = "form_advanced"
 _DEFAULTS: dict[str, Any] = RenderSettings.parse({}).model_dump()
 
 
@@ -46,6 +47,28 @@ def settings() -> RenderSettings:
 def preset() -> str | None:
     """The preset the form last followed."""
     return st.session_state.get(_PRESET, "Standard")
+
+
+def advanced() -> bool:
+    """Are the rare settings shown, too?"""
+    return bool(st.session_state.get(_ADVANCED))
+
+
+def draw_advanced(place: str) -> bool:
+    """The switch for the rare settings. It may stand at several places of a page and is the same everywhere."""
+    key = f"{_ADVANCED}_{place}"
+    st.session_state[key] = advanced()
+
+    def turn() -> None:
+        st.session_state[_ADVANCED] = st.session_state[key]
+
+    return st.toggle("Advanced", key=key, on_change=turn)
+
+
+def begin_with(reference: str) -> None:
+    """Begins with this picture, or with none: then as the preset would, without one."""
+    without = base()["init"] if base()["init"] != "image" else "auto"
+    put(init_image=reference, init="image" if reference else without)
 
 
 def put(**changes: Any) -> None:
@@ -115,8 +138,9 @@ def draw_changes() -> None:
     differing = changed()
     if not differing:
         return
-    st.pills(f"Changed from {preset() or 'the render it came from'}", list(differing), key="form_changes",
-             on_change=_take_back, format_func=_chip, help="Click one to take it back.")
+    origin = words.plain(preset() or "the render it came from")
+    st.pills(f"Changed from {origin}", list(differing), key="form_changes", on_change=_take_back, format_func=_chip,
+             help="Click one to take it back.")
 
 
 def _chip(name: str) -> str:
@@ -126,7 +150,9 @@ def _chip(name: str) -> str:
 @problem.kept("desk")
 def _take_back() -> None:
     name = st.session_state["form_changes"]
-    if name:
+    if name == "init":  # a first picture and the kind of start go together
+        begin_with(base()["init_image"] if base()["init"] == "image" else "")
+    elif name:
         values()[name] = base()[name]
     st.session_state["form_changes"] = None
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from pages.parts import media, words
+from pages.parts import media, names, words
 
 if TYPE_CHECKING:
     from db import RenderRow, SongRow
@@ -50,7 +50,7 @@ def _under(render: "RenderRow") -> str:
     """The line under a title: the song, unless the title is the song; then the words or the day."""
     if render.song.title not in render.title:
         return render.song.title
-    return str(render.settings.get("text") or words.ago(render.created_at))
+    return names.in_text(str(render.settings.get("text") or words.ago(render.created_at)))
 
 
 def _few(song: "SongRow", count: int = 40) -> list[float]:

@@ -1,4 +1,4 @@
-"""A render's name and the line under it."""
+"""The head of a render's page: its title and what there is to say about it."""
 
 from collections.abc import Sequence
 from html import escape
@@ -6,15 +6,10 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from pages.parts import problem, store, words
+from pages.parts import names, problem, store, words
 
 if TYPE_CHECKING:
     from db import RenderRow
-
-
-def name(render: "RenderRow") -> str:
-    """Title and number: titles repeat."""
-    return f"{render.title} · {render.id}"
 
 
 def draw(render: "RenderRow") -> None:
@@ -27,7 +22,7 @@ def draw(render: "RenderRow") -> None:
         facts.append(f"painted in {words.about(render.seconds)}")
     st.html('<div class="mm-line">' + "".join(f"<span>{escape(fact)}</span>" for fact in facts) + "</div>")
     if render.settings.get("text"):
-        st.markdown(f"“{words.plain(render.settings['text'])}”")
+        st.markdown(f"“{words.plain(names.in_text(render.settings['text']))}”")
     _lineage(render)
     for note in dict.fromkeys((*render.song.notes, *render.notes)):
         st.caption(words.plain(note), width="stretch")
@@ -40,8 +35,8 @@ def _lineage(render: "RenderRow") -> None:
     parent = store.open_store().get_render(render.parent_id) if render.parent_id else None
     if parent is not None and parent.deleted_at is None:
         word = "Runs again" if parent.settings == render.settings else "Continues"
-        st.page_link("pages/render.py", label=words.plain(f"{word} {name(parent)}"), icon=":material/account_tree:",
-                     query_params={"id": str(parent.id)})
+        st.page_link("pages/render.py", label=words.plain(f"{word} {names.of_render(parent)}"),
+                     icon=":material/account_tree:", query_params={"id": str(parent.id)})
 
 
 def without_picture(render: "RenderRow") -> None:

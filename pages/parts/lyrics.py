@@ -16,16 +16,15 @@ import streamlit as st
 
 from metamusic import studio
 from metamusic.errors import MetaMusicError
-from pages.parts import effects, fields, form, problem, words
+from pages.parts import drop, effects, fields, form, problem, words
 
 TYPES = ["lrc", "srt", "csv", "txt"]
 LARGEST_MB = 1
-LONGEST_S = 8.0  # a line without an end lasts to the next one, but no longer than this
 AS_LINES, AS_TEXT = "Lines", "Text"
 COLUMNS = ("start", "text", "weight", "end")
 Row = dict[str, Any]
 EMPTY: Row = {"start": "", "text": "", "weight": 1.0, "end": ""}
-_TABLE, _DROPPED, _SECONDS = "lyrics_table", "lyrics_dropped", re.compile(r"\d+([.,]\d+)?")
+_TABLE, _SECONDS = "lyrics_table", re.compile(r"\d+([.,]\d+)?")
 
 
 def draw(name: str = "lyrics") -> None:
@@ -37,8 +36,8 @@ def draw(name: str = "lyrics") -> None:
         lines, trouble = [], error
     st.markdown("Lyrics", help=effects.of(name, form.KNOBS[name].help))
     problem.show_kept("lyrics")
-    st.file_uploader("Drop lyrics: .lrc, .srt, .csv or .txt", TYPES, key=_drop_key(), on_change=_take,
-                     max_upload_size=LARGEST_MB, label_visibility="collapsed")
+    drop.draw("lyrics", "Drop lyrics: .lrc, .srt, .csv or .txt", TYPES, _take, max_upload_size=LARGEST_MB,
+              label_visibility="collapsed")
     look = _look() if lines or not text or _at_table(text) else AS_TEXT
     if look == AS_TEXT:
         fields.draw(name, label_visibility="collapsed")
@@ -93,12 +92,12 @@ def _draw_table(text: str) -> None:
         st.session_state[_TABLE] = {"source": text, "written": text, "key": key}
     table = st.session_state[_TABLE]
     rows, key = rows_of(table["source"]) or [dict(EMPTY)], table["key"]  # a row also tells the table its types
-    columns = {"start": st.column_config.TextColumn("Time", help="m:ss.x of the song", width=80, default=""),
-               "text": st.column_config.TextColumn("Line", width="medium", default=""),
+    columns = {"start": st.column_config.TextColumn("Time", help="m:ss.x of the song", width=72, default=""),
+               "text": st.column_config.TextColumn("Line", width=144, default=""),
                "weight": st.column_config.NumberColumn("Weight", help="1 unless it says otherwise", min_value=-10,
-                                                       max_value=10, step=0.1, width=80, default=1.0),
-               "end": st.column_config.TextColumn("Until", help="Empty: until the next line", width=80, default="")}
-    shown = COLUMNS if st.session_state.get("form_advanced") else COLUMNS[:3]
+                                                       max_value=10, step=0.1, width=76, default=1.0),
+               "end": st.column_config.TextColumn("Until", help="Empty: until the next line", width=72, default="")}
+    shown = COLUMNS if form.advanced() else COLUMNS[:3]
     st.data_editor({name: [row[name] for row in rows] for name in COLUMNS}, key=key, num_rows="dynamic",
                    column_config=columns, column_order=shown, hide_index=True, width="stretch",
                    height=min(318, 35 * (len(rows) + 3) + 3), on_change=_write, args=(key, rows))
@@ -122,9 +121,7 @@ def rows_of(text: str) -> list[Row]:
 
 def _said_end(lines: Sequence[Any], place: int) -> str:
     """When a line ends, if that is not simply when the next one begins: then it moves with that one."""
-    line, later = lines[place], [other.start_s for other in lines[place + 1:] if other.start_s > lines[place].start_s]
-    by_itself = min([line.start_s + LONGEST_S, *later])
-    return "" if abs(line.end_s - by_itself) < 0.005 else _stamp(line.end_s)
+    return "" if studio.ends_by_itself(lines, place) else _stamp(lines[place].end_s)
 
 
 def applied(rows: Sequence[Row], edits: Mapping[str, Any]) -> list[Row]:
@@ -167,17 +164,9 @@ def _write(key: str, rows: list[Row]) -> None:
 # -- files ----------------------------------------------------------------------------------------
 
 
-def _drop_key() -> str:
-    """A new key empties the drop field."""
-    return f"drop_lyrics_{st.session_state.get(_DROPPED, 0)}"
-
-
 @problem.kept("lyrics")
-def _take() -> None:
-    dropped = st.session_state.get(_drop_key())
-    st.session_state[_DROPPED] = st.session_state.get(_DROPPED, 0) + 1
-    if dropped is not None:
-        form.put(lyrics=studio.lyrics_of_file(dropped.getvalue(), dropped.name))
+def _take(files: list[Any]) -> None:
+    form.put(lyrics=studio.lyrics_of_file(files[0].getvalue(), files[0].name))
 
 
 @problem.kept("lyrics")

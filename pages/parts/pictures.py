@@ -5,17 +5,15 @@ The form keeps a line of references, as the command line takes it: a digest of t
 
 import base64
 from dataclasses import replace
+from functools import partial
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import streamlit as st
 
 from metamusic import studio
 from metamusic.errors import MetaMusicError
-from pages.parts import effects, fields, form, header, media, numbers, problem, store, words
-
-if TYPE_CHECKING:
-    from db import RenderRow
+from pages.parts import drop, effects, fields, form, media, names, problem, store
 
 TYPES = ["image", "video"]  # what the file dialogue offers; the store decides. Of a film, its last frame
 LARGEST_MB = 100
@@ -27,6 +25,7 @@ TITLES = {"image_prompts": "Pictures to resemble", "target": "One picture to com
 def draw_many(name: str) -> None:
     """Any number of pictures, each with a weight."""
     _title(name)
+    problem.show_kept(f"picture of {name}")
     try:
         specs = studio.prompts_of(form.values()[name])
     except MetaMusicError as error:  # written by hand, in Advanced
@@ -36,13 +35,14 @@ def draw_many(name: str) -> None:
     for place, spec in enumerate(specs):
         _draw_prompt(name, place, spec)
     _draw_sources(name, several=True)
-    if specs and st.session_state.get("form_advanced"):
+    if specs and form.advanced():
         fields.draw(name, label="The same as text")
 
 
 def draw_one(name: str) -> None:
     """One picture or none."""
     _title(name)
+    problem.show_kept(f"picture of {name}")
     reference = form.values()[name]
     if reference:
         with st.container(horizontal=True, vertical_alignment="center", key=f"chip_{name}"):
@@ -60,9 +60,10 @@ def strip(settings: dict[str, Any]) -> None:
     except MetaMusicError:
         found = []
     found += [settings[name] for name in ("target", "init_image") if settings.get(name)]
-    shown = [_image(reference) for reference in dict.fromkeys(found)]
-    if any(shown):
-        st.html(f'<div class="mm-chip">{"".join(shown)}</div>')
+    shown = [f"<figure>{image}<figcaption>{escape(names.of_picture(reference))}</figcaption></figure>"
+             for reference in dict.fromkeys(found) if (image := _image(reference))]
+    if shown:
+        st.html(f'<div class="mm-strip">{"".join(shown)}</div>')
 
 
 def _title(name: str) -> None:
@@ -75,7 +76,7 @@ def _title(name: str) -> None:
 def _draw_prompt(name: str, place: int, spec: Any) -> None:
     """A chip: what it shows, how strongly it acts, and the way out; in Advanced also where and until when."""
     with st.container(horizontal=True, vertical_alignment="center", key=f"chip_{name}_{place}"):
-        _thumb(spec.text)
+        _thumb(spec.text, names.in_text(spec.where) if spec.where.endswith("]") else "")
         if spec.formula:
             _part(st.text_input, "Weight", name, place, "formula", spec.formula, width=150)
         else:
@@ -83,7 +84,7 @@ def _draw_prompt(name: str, place: int, spec: Any) -> None:
                   min_value=-10.0, max_value=10.0)
         st.button("", icon=":material/close:", type="tertiary", key=f"remove_{name}_{place}", on_click=_remove,
                   args=(name, place), help="Take it out")
-        if st.session_state.get("form_advanced"):
+        if form.advanced():
             _part(st.text_input, "Only at", name, place, "where", spec.where, width=190,
                   placeholder="left, or: the sky")
             stop = None if spec.stop == float("-inf") else spec.stop
@@ -99,18 +100,20 @@ def _part(widget: Any, label: str, name: str, place: int, part: str, value: Any,
     widget(label, key=key, on_change=_edit, args=(name, place, part), **looks)
 
 
-def _thumb(reference: str) -> None:
-    st.html(f'<div class="mm-chip">{_image(reference)}<span>{escape(_named(reference))}</span></div>')
+def _thumb(reference: str, where: str = "") -> None:
+    """The picture with its name. where: the picture that says where it acts, by its name."""
+    said = names.of_picture(reference) + (f" @ {where}" if where else "")
+    st.html(f'<div class="mm-chip">{_image(reference)}<span title="{escape(said)}">{escape(said)}</span></div>')
 
 
 def _image(reference: str) -> str:
     """The reference as an image, or nothing where there is none to be had."""
     source = _source(reference)
-    return f'<img src="{escape(source)}" alt="{escape(_named(reference))}">' if source else ""
+    return f'<img src="{escape(source)}" alt="{escape(names.of_picture(reference))}">' if source else ""
 
 
 def _source(reference: str) -> str | None:
-    render = _render(reference)
+    render = names.render_of(reference)
     if render is not None:
         role = next((role for role in ("thumb", "poster", "preview") if role in render.assets), "")
         return media.asset_url(render, role)
@@ -122,52 +125,37 @@ def _source(reference: str) -> str | None:
     return f"data:image/webp;base64,{base64.b64encode(small).decode()}" if small else None
 
 
-def _named(reference: str) -> str:
-    """What the picture is called."""
-    render = _render(reference)
-    if render is not None:
-        return header.name(render)
-    kept = store.open_store().get_picture(reference)
-    return kept.name if kept else words.short(reference)
-
-
-def _render(reference: str) -> "RenderRow | None":
-    number = numbers.whole(reference[1:]) if reference.startswith("#") else None
-    return store.open_store().get_render(number) if number is not None else None
-
-
 # -- where they come from -------------------------------------------------------------------------
 
 
 def _draw_sources(name: str, *, several: bool) -> None:
     """The drop field, and the renders one can take."""
-    problem.show_kept("pictures")
     finished = store.open_store().list_renders(state="done", per_page=RECENT).rows
     dropping, taking = st.columns(2, vertical_alignment="center") if finished else (st.container(), None)
-    dropping.file_uploader("Drop a picture", TYPES, key=_drop_key(name), on_change=_take_files, args=(name,),
-                           accept_multiple_files=several, max_upload_size=LARGEST_MB, label_visibility="collapsed")
+    with dropping:
+        drop.draw(name, "Drop a picture", TYPES, partial(_take_files, name), accept_multiple_files=several,
+                  max_upload_size=LARGEST_MB, label_visibility="collapsed")
     if taking is not None:
-        titles = {row.id: f"{row.title} · {row.id}" for row in finished}
+        titles = {row.id: names.of_render(row) for row in finished}
         taking.selectbox("Take a render", list(titles), index=None, key=f"take_{name}", on_change=_take_render,
                          args=(name,), format_func=titles.__getitem__, placeholder="or take a render",
                          label_visibility="collapsed")
 
 
-def _drop_key(name: str) -> str:
-    """A new key empties the drop field."""
-    return f"drop_{name}_{st.session_state.get(f'dropped_{name}', 0)}"
+@problem.kept("picture of {0}")
+def _take_files(name: str, files: list[Any]) -> None:
+    """Dropped pictures go to the store at once; one that is refused does not keep out the others."""
+    refusals = []
+    for file in files:
+        try:
+            _add(name, studio.add_picture(store.open_store(), file.getvalue(), file.name).digest)
+        except MetaMusicError as error:
+            refusals.append(error)
+    if refusals:
+        raise refusals[0]
 
 
-@problem.kept("pictures")
-def _take_files(name: str) -> None:
-    """Dropped pictures go to the store at once, and the drop field is emptied."""
-    dropped = st.session_state.get(_drop_key(name)) or []
-    st.session_state[f"dropped_{name}"] = st.session_state.get(f"dropped_{name}", 0) + 1
-    for file in dropped if isinstance(dropped, list) else [dropped]:
-        _add(name, studio.add_picture(store.open_store(), file.getvalue(), file.name).digest)
-
-
-@problem.kept("pictures")
+@problem.kept("picture of {0}")
 def _take_render(name: str) -> None:
     number = st.session_state[f"take_{name}"]
     st.session_state[f"take_{name}"] = None
@@ -182,26 +170,29 @@ def _add(name: str, reference: str) -> None:
         form.put(**{name: studio.prompt_line([*_specs(name), new])})
 
 
-@problem.kept("pictures")
+@problem.kept("picture of {0}")
 def _set_one(name: str, reference: str) -> None:
-    form.put(**{name: reference})
     if name == "init_image":  # a first picture that is dropped is also used
-        form.put(init="image" if reference else "auto")
+        form.begin_with(reference)
+    else:
+        form.put(**{name: reference})
 
 
-@problem.kept("pictures")
+@problem.kept("picture of {0}")
 def _remove(name: str, place: int) -> None:
     specs = _specs(name)
     form.put(**{name: studio.prompt_line(specs[:place] + specs[place + 1:])})
 
 
-@problem.kept("pictures")
+@problem.kept("picture of {0}")
 def _edit(name: str, place: int, part: str) -> None:
     raw = st.session_state[f"part_{name}_{place}_{part}"]
     if raw is None:
         raw = float("-inf") if part == "stop" else 1.0
+    if part == "formula" and raw.strip() and not (raw.strip().startswith("(") and raw.strip().endswith(")")):
+        raw = f"({raw})"
     specs = _specs(name)
-    specs[place] = replace(specs[place], **{part: raw})
+    specs[place] = replace(specs[place], **{part: raw.strip() if isinstance(raw, str) else raw})
     form.put(**{name: studio.prompt_line(specs)})
 
 

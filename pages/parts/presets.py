@@ -14,7 +14,7 @@ def draw() -> None:
     offered = [name for name in studio.presets(store.open_store()) if name not in OTHERS]
     st.session_state["form_follow"] = form.preset() if form.preset() in offered else None
     st.pills("Preset", offered, key="form_follow", on_change=_follow, args=("form_follow",),
-             label_visibility="collapsed")
+             label_visibility="collapsed", format_func=words.plain)
     if OTHERS:
         _draw_others()
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from html import escape
-from typing import Any, Literal
+from typing import Any
 
 import streamlit as st
 
@@ -13,9 +13,6 @@ from metamusic.errors import MetaMusicError
 
 _MENDABLE = (MetaMusicError, StoreProblem)  # both have a message and a cure
 _KEPT, _HERE = "problems", "problems_of"  # what callbacks ran into, by place, and on which page
-
-Place = Literal["desk", "easel", "actions", "pictures", "lyrics", "models"]
-
 
 def show(message: str, cure: str = "") -> None:
     """The box: what happened and why, then the step that mends it."""
@@ -35,14 +32,16 @@ def told() -> Iterator[None]:
         show(error.message, error.cure)
 
 
-def kept(place: Place) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def kept(where: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """For widget callbacks, which run before the page is drawn: the error waits until `show_kept`.
 
-    It stays there until the next callback of the same place, or until the page is left.
+    It stays there until the next callback of the same place, or until the page is left. `{0}` in the name of the
+    place stands for the callback's first argument.
     """
     def decorate(callback: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(callback)
         def careful(*args: Any, **kwargs: Any) -> Any:
+            place = where.format(*args)
             _all_kept().pop(place, None)
             try:
                 return callback(*args, **kwargs)
@@ -52,7 +51,7 @@ def kept(place: Place) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     return decorate
 
 
-def show_kept(place: Place) -> bool:
+def show_kept(place: str) -> bool:
     """Shows what the last callback of this place ran into; tells whether there was anything."""
     problem = _all_kept().get(place)
     if problem:
@@ -67,5 +66,5 @@ def forget_elsewhere(here: str) -> None:
         _all_kept().clear()
 
 
-def _all_kept() -> dict[Place, tuple[str, str]]:
+def _all_kept() -> dict[str, tuple[str, str]]:
     return st.session_state.setdefault(_KEPT, {})

@@ -84,11 +84,11 @@ def by_title() -> dict[str, list[str]]:
     return found
 
 
-def draw(section: Section) -> None:
+def draw(section: Section, place: str) -> None:
     """The everyday fields, and behind a switch the rare ones."""
     _draw_fields(section.everyday)
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
-        more = _has_more(section) and st.toggle("Advanced", key="form_advanced", persist_state="session")
+        more = _has_more(section) and form.draw_advanced(place)
         if "pack" in section.everyday:
             st.page_link("pages/models.py", label="More packs", icon=":material/deployed_code:")
     if more:
@@ -114,7 +114,7 @@ def draw_what() -> None:
                       persist_state="session", format_func=_with_mark)
     if opened in panels:
         with st.container(border=True, key="panel"):
-            draw(panels[opened])
+            draw(panels[opened], "what")
 
 
 def draw_how() -> None:
@@ -123,7 +123,7 @@ def draw_how() -> None:
     first = next(iter(titled))
     opened = st.pills("Section", list(titled), default=first, key="form_group", required=True,
                       label_visibility="collapsed", persist_state="session")
-    draw(titled.get(opened or first, titled[first]))
+    draw(titled.get(opened or first, titled[first]), "how")
 
 
 def _draw_fields(names: tuple[str, ...]) -> None:

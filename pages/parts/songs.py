@@ -6,7 +6,7 @@ import streamlit as st
 
 from metamusic import studio
 from metamusic.settings import RenderSettings
-from pages.parts import background, form, lyrics, problem, stage, store, words
+from pages.parts import background, drop, form, lyrics, problem, stage, store, words
 
 if TYPE_CHECKING:
     from db import SongRow
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 TYPES = ["audio", "video"]  # what the file dialogue offers; the store decides
 LARGEST_MB = 200
 _CHOSEN = "song_id"
-_DROPPED = "dropped"  # counts uploads: a new number empties the drop field
 
 
 def chosen() -> "SongRow | None":
@@ -52,8 +51,7 @@ def draw() -> "SongRow | None":
 
 
 def _drop_field(label: str, visibility: Literal["visible", "collapsed"]) -> None:
-    st.file_uploader(label, TYPES, key=f"drop_{st.session_state.get(_DROPPED, 0)}", on_change=_take,
-                     max_upload_size=LARGEST_MB, label_visibility=visibility)
+    drop.draw("song", label, TYPES, _take, max_upload_size=LARGEST_MB, label_visibility=visibility)
 
 
 def take_demo() -> "SongRow":
@@ -127,10 +125,7 @@ def _pick() -> None:
 
 
 @problem.kept("desk")
-def _take() -> None:
-    """A dropped file goes to the store at once, and the drop field is emptied."""
-    dropped = st.session_state.get(f"drop_{st.session_state.get(_DROPPED, 0)}")
-    st.session_state[_DROPPED] = st.session_state.get(_DROPPED, 0) + 1
-    if dropped is not None:
-        choose(studio.add_song(store.open_store(), dropped.getvalue(), dropped.name).id)
-        form.put(start=0.0, duration=None)
+def _take(files: list[Any]) -> None:
+    """A dropped file goes to the store at once."""
+    choose(studio.add_song(store.open_store(), files[0].getvalue(), files[0].name).id)
+    form.put(start=0.0, duration=None)

@@ -41,7 +41,12 @@ def ago(moment: datetime) -> str:
         return f"{round(seconds / 60)} min ago"
     if seconds < 86400:
         return f"{round(seconds / 3600)} h ago"
-    return moment.strftime("%-d %B %Y")
+    return day(moment)
+
+
+def day(moment: datetime) -> str:
+    """7 May 2026."""
+    return f"{moment.day} {moment:%B %Y}"
 
 
 def value(knob: "Knob | None", raw: Any) -> str:
@@ -62,6 +67,16 @@ def short(text: str, letters: int = 120) -> str:
     """A text as far as a line has room for it; digests by their beginning."""
     text = _DIGEST.sub(lambda found: found[0][:8], text.replace("\n", " / "))
     return text if len(text) <= letters else text[:letters - 1].rstrip() + "\u2026"
+
+
+def told_apart(one: str, other: str) -> tuple[str, str]:
+    """Two texts as far as a line has room for them; where they begin alike, from just before they differ."""
+    if one == other or short(one) != short(other):
+        return short(one), short(other)
+    differ = next((place for place, (a, b) in enumerate(zip(one, other, strict=False)) if a != b),
+                  min(len(one), len(other)))
+    begin = max(0, differ - 20)
+    return f"\u2026{short(one[begin:])}", f"\u2026{short(other[begin:])}"
 
 
 def many(count: int, one: str) -> str:
