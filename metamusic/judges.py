@@ -43,7 +43,7 @@ def judge_weights(settings: RenderSettings) -> dict[str, float]:
 
     Raises SettingsError for a judge that is named twice.
     """
-    named = parse_weighted(settings.judges, "pack")
+    named = parse_weighted(settings.judges, "judge")
     if len(dict(named)) < len(named):
         raise SettingsError(f"In {settings.judges!r} a judge is named twice.",
                             "Name it once, with the weight you want.")

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from metamusic.errors import PackError, SettingsError, StoreError
-from metamusic.settings import CHECKOUT, RenderSettings
+from metamusic.settings import CHECKOUT, RenderSettings, folder_named
 from metamusic.weights import sizes
 
 if TYPE_CHECKING:
@@ -54,8 +54,7 @@ Role = Literal["vqgan", "perceptor", "clip", "audio", "bank"]
 
 def checkpoints() -> Path:
     """The folder of all packs: METAMUSIC_CHECKPOINTS, or checkpoints/ in the checkout."""
-    named = os.environ.get("METAMUSIC_CHECKPOINTS")
-    return Path(named).expanduser().resolve() if named else CHECKOUT / "checkpoints"
+    return folder_named("METAMUSIC_CHECKPOINTS") or CHECKOUT / "checkpoints"
 
 
 def make_folder(folder: Path) -> Path:

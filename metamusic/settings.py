@@ -28,8 +28,17 @@ GROUPS = ("Output", "Song", "Guidance", "Lyrics", "Story", "Pictures", "Start", 
 
 def home() -> Path:
     """The data folder: METAMUSIC_HOME, or data/ in the checkout; never the current folder."""
-    named = os.environ.get("METAMUSIC_HOME")
-    return Path(named).expanduser().resolve() if named else CHECKOUT / "data"
+    return folder_named("METAMUSIC_HOME") or CHECKOUT / "data"
+
+
+def folder_named(variable: str) -> Path | None:
+    """The folder that an environment variable names; SettingsError for the home of somebody unknown."""
+    named = os.environ.get(variable)
+    try:
+        return Path(named).expanduser().resolve() if named else None
+    except RuntimeError as error:
+        raise SettingsError(f"{variable} names {named!r}, and there is no such user here.",
+                            "Name the folder in full.") from error
 
 
 def database_url() -> str | None:

@@ -118,7 +118,7 @@ def test_a_settings_file_and_flags_go_together(song, tmp_path):
 
 @pytest.mark.parametrize(("arguments", "culprit"), [
     (["image", "missing.mp3", "-o", "x.png"], "missing.mp3"),
-    (["image", "{song}", "-o", "x.gif"], ".png or .jpg"),
+    (["image", "{song}", "-o", "x.gif"], ".png, .jpg or .jpeg"),
     (["video", "{song}", "-o", "x.png"], ".mp4"),
     (["image", "{song}", "-o", "x.png", "--settings", "{text}"], "notes.mp3"),
     (["image", "{song}", "-o", "x.png", "--settings", "nowhere.png"], "no such file"),

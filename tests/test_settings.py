@@ -100,3 +100,9 @@ def test_the_data_folder_does_not_depend_on_the_current_folder(monkeypatch, tmp_
     assert home() == before and before.is_absolute()
     monkeypatch.setenv("METAMUSIC_HOME", str(tmp_path / "elsewhere"))
     assert home() == tmp_path / "elsewhere"
+
+
+def test_the_home_of_nobody_is_refused_in_words(monkeypatch):
+    monkeypatch.setenv("METAMUSIC_HOME", "~nobody-of-this-name/data")
+    with pytest.raises(SettingsError, match="no such user"):
+        home()
